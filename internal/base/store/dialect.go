@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"io/fs"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// notifyChannel is where PostgreSQL nodes tell each other of a commit.
+const notifyChannel = "sluice_changes"
+
+// dialect is all that differs between the databases.
+type dialect struct {
+	name         string
+	driver       string
+	goose        goose.Dialect
+	local        bool // part of this process: nobody else writes
+	maxConns     int
+	isolation    sql.IsolationLevel
+	lockRevision string // reads revision and compacted, and holds the row until the end
+	upsert       string // a document: collection, keyhash, revision, body
+	numbered     bool   // placeholders are $1, $2 …
+	notify       string // run inside each writing transaction; optional
+	listen       func(ctx context.Context, c Config, pushed chan<- struct{})
+}
+
+func (d *dialect) rebind(query string) string {
+	if !d.numbered {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range query {
+		if r == '?' {
+			n++
+			b.WriteString("$" + strconv.Itoa(n))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// parseURL chooses the dialect and makes the driver's own connection string.
+func parseURL(raw string) (*dialect, string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, "", BadURL.New("the control store's URL cannot be parsed") // err would repeat a password
+	}
+	switch u.Scheme {
+	case "sqlite":
+		if u.Path == "" {
+			return nil, "", BadURL.New("a sqlite URL needs an absolute path: sqlite:///var/lib/sluice/control.db")
+		}
+		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
+		return &dialect{name: "SQLite", driver: "sqlite", goose: goose.DialectSQLite3, local: true, maxConns: 1,
+			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1",
+			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
+				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
+		}, "file:" + u.Path + "?" + q.Encode(), nil
+	case "postgres", "postgresql":
+		return &dialect{name: "PostgreSQL", driver: "pgx", goose: goose.DialectPostgres, maxConns: 4, numbered: true,
+			isolation:    sql.LevelReadCommitted,
+			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
+			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
+				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
+			notify: "SELECT pg_notify('" + notifyChannel + "', '')",
+			listen: listenPostgres,
+		}, raw, nil
+	case "mysql", "mariadb":
+		c := mysql.NewConfig()
+		c.User = u.User.Username()
+		c.Passwd, _ = u.User.Password()
+		c.Net, c.Addr = "tcp", u.Host
+		if sock := u.Query().Get("socket"); sock != "" {
+			c.Net, c.Addr = "unix", sock
+		}
+		c.DBName = strings.TrimPrefix(u.Path, "/")
+		c.MultiStatements = false
+		c.InterpolateParams = false
+		c.Timeout = 10 * time.Second
+		if u.Query().Get("tls") != "" {
+			c.TLSConfig = u.Query().Get("tls")
+		}
+		if c.DBName == "" {
+			return nil, "", BadURL.New("a mysql URL needs a database: mysql://user:password@host:3306/database")
+		}
+		return &dialect{name: "MySQL/MariaDB", driver: "mysql", goose: goose.DialectMySQL, maxConns: 4,
+			// REPEATABLE READ would read the feed from a snapshot taken before the row lock was granted.
+			isolation:    sql.LevelReadCommitted,
+			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
+			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
+				ON DUPLICATE KEY UPDATE revision = VALUES(revision), body = VALUES(body)`,
+		}, c.FormatDSN(), nil
+	default:
+		return nil, "", BadURL.New("the control store's URL begins with sqlite://, postgres:// or mysql://, not %q", u.Scheme+"://")
+	}
+}
+
+func (d *dialect) migrate(ctx context.Context, db *sql.DB) error {
+	dir := map[goose.Dialect]string{
+		goose.DialectSQLite3: "sqlite", goose.DialectPostgres: "postgres", goose.DialectMySQL: "mysql",
+	}[d.goose]
+	files, err := fs.Sub(migrations, "migrations/"+dir)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(d.goose, db, files, goose.WithTableName("sluice_migrations"))
+	if err != nil {
+		return Unreachable.Wrap(err, "cannot read the control store's format")
+	}
+	sources := p.ListSources()
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return Unreachable.Wrap(err, "cannot read the control store's format")
+	}
+	if known := sources[len(sources)-1].Version; have > known {
+		return NewerFormat.New("the control store has format %d, newer than this program's %d: use a newer sluice", have, known)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return Unreachable.Wrap(err, "cannot bring the control store to this program's format")
+	}
+	return nil
+}
+
+// write puts a batch's documents and changes, and the revision they lead to.
+func (d *dialect) write(ctx context.Context, tx *sql.Tx, revision int64, writes []sealedWrite) error {
+	upsert, err := tx.PrepareContext(ctx, d.rebind(d.upsert))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = upsert.Close() }() // ends with the transaction anyway
+	change, err := tx.PrepareContext(ctx, d.rebind(
+		"INSERT INTO sluice_changes (revision, ord, collection, keyhash, body) VALUES (?, ?, ?, ?, ?)"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = change.Close() }() // ends with the transaction anyway
+	for _, w := range writes {
+		if w.deleted {
+			_, err = tx.ExecContext(ctx, d.rebind("DELETE FROM sluice_documents WHERE collection = ? AND keyhash = ?"), w.collection, w.hash)
+		} else {
+			_, err = upsert.ExecContext(ctx, w.collection, w.hash, w.revision, w.body)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := change.ExecContext(ctx, w.revision, w.ord, w.collection, w.hash, w.body); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, d.rebind("UPDATE sluice_meta SET revision = ? WHERE id = 1"), revision); err != nil {
+		return err
+	}
+	if d.notify != "" {
+		_, err = tx.ExecContext(ctx, d.notify)
+	}
+	return err
+}
+
+// listenPostgres turns notifications into pushes, and connects again when the line breaks.
+// The poll covers the time without it.
+func listenPostgres(ctx context.Context, c Config, pushed chan<- struct{}) {
+	for ctx.Err() == nil {
+		err := func() error {
+			conn, err := pgx.Connect(ctx, c.URL)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing left to do about it
+			if _, err := conn.Exec(ctx, "LISTEN "+notifyChannel); err != nil {
+				return err
+			}
+			for {
+				if _, err := conn.WaitForNotification(ctx); err != nil {
+					return err
+				}
+				select {
+				case pushed <- struct{}{}:
+				default: // one is waiting already
+				}
+			}
+		}()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			c.Log.Warn("control store: cannot listen for changes; polling", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"sluice.dev/sluice/internal/base/store"
+)
+
+type team struct{ Name string }
+
+type member struct {
+	Email string
+	Team  string
+	Role  string
+}
+
+type directory struct {
+	s       *store.Store
+	teams   *store.Collection[team]
+	members *store.Collection[member]
+}
+
+func openDirectory(t testing.TB, url string, onDelete store.OnDelete) directory {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: url, Key: [32]byte{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	d := directory{s: s}
+	d.teams = store.Register[team](s, "teams")
+	d.members = store.Register(s, "members",
+		store.Unique("email", func(m *member) []string { return []string{m.Email} }),
+		store.Index("role", func(m *member) []string { return []string{m.Role} }),
+		store.Refers("team", "teams", func(m *member) []string { return []string{m.Team} }, onDelete))
+	return d
+}
+
+func sqliteURL(t testing.TB) string { return "sqlite://" + filepath.Join(t.TempDir(), "control.db") }
+
+func TestRulesHold(t *testing.T) {
+	d := openDirectory(t, sqliteURL(t), store.Cascade)
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(d.s.Update(ctx, func(tx *store.Tx) error {
+		if err := d.teams.Insert(tx, "a", &team{"A"}); err != nil {
+			return err
+		}
+		return d.members.Insert(tx, "1", &member{"x@a", "a", "dev"})
+	}))
+	err := d.s.Update(ctx, func(tx *store.Tx) error { return d.members.Insert(tx, "2", &member{"x@a", "a", "dev"}) })
+	if v, ok := errors.AsType[*store.Violation](err); !ok || v.Reason() != store.Duplicate || v.Rule != "email" {
+		t.Fatalf("duplicate email: got %v", err)
+	}
+	err = d.s.Update(ctx, func(tx *store.Tx) error { return d.members.Insert(tx, "2", &member{"y@a", "nope", "dev"}) })
+	if v, ok := errors.AsType[*store.Violation](err); !ok || v.Reason() != store.Dangling {
+		t.Fatalf("dangling team: got %v", err)
+	}
+	before := d.s.Snapshot()
+	must(d.s.Update(ctx, func(tx *store.Tx) error {
+		_, err := d.teams.Delete(tx, "a")
+		return err
+	}))
+	if d.members.Len(before) != 1 || d.members.Len(d.s.Snapshot()) != 0 {
+		t.Fatalf("cascade: before %d, after %d", d.members.Len(before), d.members.Len(d.s.Snapshot()))
+	}
+	if _, _, ok := d.members.Lookup(d.s.Snapshot(), "email", "x@a"); ok {
+		t.Fatal("a deleted member is still in the unique index")
+	}
+}
