@@ -1,0 +1,246 @@
+package kv
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"sluice.dev/sluice/internal/base/fault"
+)
+
+// Faults of this package.
+var (
+	Corrupt  = &fault.Reason{Kind: fault.Corrupt, Name: "CorruptIndex"}
+	DiskFull = &fault.Reason{Kind: fault.Exhausted, Name: "DiskFull"}
+)
+
+// Config says where the map is.
+type Config struct {
+	Dir   string
+	Key   [32]byte
+	Cache int64 // bytes of block cache; 16 MiB if zero
+	Log   *slog.Logger
+}
+
+// DB is an open map. It is safe for concurrent use.
+type DB struct {
+	p    *pebble.DB
+	aead cipher.AEAD
+}
+
+// Open opens or creates the map.
+func Open(c Config) (*DB, error) {
+	if c.Cache == 0 {
+		c.Cache = 16 << 20
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	files, err := hkdf.Key(sha256.New, c.Key[:], nil, "sluice kv files", 32)
+	if err != nil {
+		return nil, err
+	}
+	values, err := hkdf.Key(sha256.New, c.Key[:], nil, "sluice kv values", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(values)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	opts := &pebble.Options{
+		FS:           &cryptFS{FS: vfs.Default, key: files},
+		CacheSize:    c.Cache,
+		MemTableSize: 8 << 20,
+		Logger:       logger{c.Log},
+	}
+	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	opts.FormatMajorVersion = pebble.FormatNewest
+	p, err := pebble.Open(c.Dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("kv: opening the index: %w", err)
+	}
+	return &DB{p: p, aead: aead}, nil
+}
+
+// Close flushes and closes.
+func (db *DB) Close() error { return db.p.Close() }
+
+func (db *DB) seal(key, value []byte) []byte {
+	out := make([]byte, 12, 12+len(value)+16)
+	_, _ = rand.Read(out) // never fails
+	return db.aead.Seal(out, out, value, key)
+}
+
+func (db *DB) open(key, sealed []byte) ([]byte, error) {
+	if len(sealed) < 12 {
+		return nil, Corrupt.New("an entry of the index is cut short")
+	}
+	plain, err := db.aead.Open(nil, sealed[:12], sealed[12:], key)
+	if err != nil {
+		return nil, Corrupt.Wrap(err, "an entry of the index is damaged")
+	}
+	return plain, nil
+}
+
+// Get returns the value under key.
+func (db *DB) Get(key []byte) (value []byte, ok bool, err error) {
+	sealed, closer, err := db.p.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, classify(err)
+	}
+	value, err = db.open(key, sealed)
+	return value, err == nil, errors.Join(err, closer.Close())
+}
+
+// Range bounds a scan: keys of [Low, High), or from the end with Reverse.
+type Range struct {
+	Low, High []byte
+	Reverse   bool
+}
+
+// Prefix is the range of all keys that begin with p.
+func Prefix(p []byte) Range { return Range{Low: p, High: After(p)} }
+
+// After returns the smallest key greater than every key with prefix p, nil if there is none.
+func After(p []byte) []byte {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] < 0xff {
+			next := append([]byte(nil), p[:i+1]...)
+			next[i]++
+			return next
+		}
+	}
+	return nil
+}
+
+// Entry is a key with its value. Key is valid until the scan goes on; Value is the receiver's.
+type Entry struct{ Key, Value []byte }
+
+// Scan yields the entries of r as they were when it began. An error ends it.
+func (db *DB) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		it, err := db.p.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: r.Low, UpperBound: r.High})
+		if err != nil {
+			yield(Entry{}, classify(err))
+			return
+		}
+		defer func() { _ = it.Close() }() // it.Error below is the one that counts
+		step, ok := it.Next, false
+		if r.Reverse {
+			step, ok = it.Prev, it.Last()
+		} else {
+			ok = it.First()
+		}
+		for ; ok; ok = step() {
+			sealed, err := it.ValueAndErr()
+			if err != nil {
+				yield(Entry{}, classify(err))
+				return
+			}
+			value, err := db.open(it.Key(), sealed)
+			if !yield(Entry{Key: it.Key(), Value: value}, err) || err != nil {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(Entry{}, classify(err))
+		}
+	}
+}
+
+// Batch is a set of writes that happen together. It is not safe for concurrent use.
+type Batch struct {
+	db *DB
+	b  *pebble.Batch
+}
+
+// NewBatch returns an empty batch. Every batch ends with Commit or Discard.
+func (db *DB) NewBatch() *Batch { return &Batch{db: db, b: db.p.NewBatch()} }
+
+// Set puts value under key.
+func (b *Batch) Set(key, value []byte) {
+	_ = b.b.Set(key, b.db.seal(key, value), nil) // a plain batch in memory never fails
+}
+
+// Delete removes key if it is there.
+func (b *Batch) Delete(key []byte) { _ = b.b.Delete(key, nil) } // never fails, as Set
+
+// DeleteRange removes the keys of [low, high).
+func (b *Batch) DeleteRange(low, high []byte) { _ = b.b.DeleteRange(low, high, nil) } // never fails, as Set
+
+// Commit applies the batch; it is durable on return.
+func (b *Batch) Commit() error { return b.finish(pebble.Sync) }
+
+// CommitUnsynced applies the batch without waiting for the disk: a crash may undo it.
+func (b *Batch) CommitUnsynced() error { return b.finish(pebble.NoSync) }
+
+func (b *Batch) finish(o *pebble.WriteOptions) error {
+	err := b.b.Commit(o)
+	return classify(errors.Join(err, b.b.Close()))
+}
+
+// Discard drops the batch.
+func (b *Batch) Discard() { _ = b.b.Close() } // nothing was written
+
+// Set puts one value durably.
+func (db *DB) Set(key, value []byte) error {
+	b := db.NewBatch()
+	b.Set(key, value)
+	return b.Commit()
+}
+
+// Delete removes one key durably.
+func (db *DB) Delete(key []byte) error {
+	b := db.NewBatch()
+	b.Delete(key)
+	return b.Commit()
+}
+
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC):
+		return DiskFull.Wrap(err, "the disk is full: nothing was written")
+	case errors.Is(err, pebble.ErrCorruption):
+		return Corrupt.Wrap(err, "the index is damaged")
+	}
+	return err
+}
+
+// logger passes on what Pebble has to say, which is detail except for errors.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Infof(format string, args ...any) {
+	l.log.Debug("kv", "event", fmt.Sprintf(format, args...))
+}
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error("kv", "event", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is what Pebble calls when its log can no longer be written; going on would
+// acknowledge what is not durable.
+func (l logger) Fatalf(format string, args ...any) {
+	l.log.Error("kv: cannot go on", "event", fmt.Sprintf(format, args...))
+	panic("kv: " + fmt.Sprintf(format, args...))
+}
