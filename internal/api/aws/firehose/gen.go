@@ -1,0 +1,3 @@
+package firehose
+
+//go:generate go run ../awsgen -service firehose

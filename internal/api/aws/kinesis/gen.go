@@ -1,0 +1,3 @@
+package kinesis
+
+//go:generate go run ../awsgen -service kinesis

@@ -1,0 +1,3 @@
+package kms
+
+//go:generate go run ../awsgen -service kms

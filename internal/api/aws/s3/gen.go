@@ -1,0 +1,3 @@
+package s3
+
+//go:generate go run ../awsgen -service s3
