@@ -7,8 +7,9 @@ import "io"
 // On the server it is the content as the client meant it: any aws-chunked framing is
 // removed, and everything the client sent to prove the content (payload hash, chunk signatures,
 // Content-MD5, checksums in headers or trailers) is verified on the way. Read returns
-// io.EOF only once all of it is verified; a failed check is an *Error, from this Read and every
-// later one. So whoever commits on io.EOF alone commits only what the client sent.
+// io.EOF only once all of it is verified; a failed check is another error, from this Read and
+// every later one, and awswire knows it again when the operation returns it, wrapped or not. So
+// whoever commits on io.EOF alone commits only what the client sent.
 //
 // On the client it is what NewBody makes.
 type Body struct {

@@ -122,3 +122,8 @@ func (s *sum) check() error {
 	}
 	return failf(wrongSum, "The %s you specified did not match the calculated checksum.", s.algorithm)
 }
+
+// checksum returns the digest that was proved.
+func (s *sum) checksum() Checksum {
+	return Checksum{Algorithm: s.algorithm, Value: base64.StdEncoding.EncodeToString(s.want)}
+}

@@ -8,7 +8,7 @@ import (
 	"sluice.dev/sluice/internal/base/fault"
 )
 
-// Error is an error as it goes over the wire. Client returns it, and Body.Read; a front may
+// Error is an error as it goes over the wire. Client returns it; a front may
 // return one for a fault that only the wire knows.
 type Error struct {
 	Code    string // the API's own: ResourceNotFoundException
@@ -16,7 +16,8 @@ type Error struct {
 	Status  int    // of HTTP
 	Field   string // the member at fault, where one is
 
-	Query string // the code for query clients, where it differs
+	Query  string      // the code for query clients, where it differs
+	Header http.Header // sent along, such as ETag with 304
 	cause error  // for the log
 }
 
