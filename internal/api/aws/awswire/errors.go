@@ -18,7 +18,7 @@ type Error struct {
 
 	Query  string      // the code for query clients, where it differs
 	Header http.Header // sent along, such as ETag with 304
-	cause error  // for the log
+	cause  error       // for the log
 }
 
 // Error returns code and message, and the cause for the log.

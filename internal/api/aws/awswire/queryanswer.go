@@ -16,6 +16,7 @@ func (c queryCodec) writeAnswer(a *API, op *Op, out reflect.Value, m *message) e
 	m.header.Set("Content-Type", "text/xml")
 	m.header.Set("X-Amzn-Requestid", m.requestID)
 	w := newXMLWriter()
+	w.query = true
 	w.open(op.Name+"Response", a.Namespace)
 	s := planOf(out.Type())
 	if c.ec2 {
@@ -43,10 +44,8 @@ func (c queryCodec) readAnswer(_ *API, op *Op, m *message, out reflect.Value) er
 	if err != nil {
 		return err
 	}
-	if op.Out != "" {
-		if result := root.child(op.Out); result != nil {
-			root = result
-		}
+	if result := root.child(orElse(op.Out, op.Name+"Result")); result != nil {
+		root = result
 	}
 	r := xmlReader{}
 	return r.members(planOf(out.Type()), out, root)

@@ -1,6 +1,7 @@
 package awswire
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -18,7 +19,10 @@ type restBody interface {
 	write(s *shape, v reflect.Value, root, namespace string, m *message)
 	writePayload(f *field, v reflect.Value, namespace string, m *message)
 	read(s *shape, v reflect.Value, root string, m *message) error
-	readPayload(f *field, v reflect.Value, m *message) error
+	// readPayload is strict about the root element of a request and takes any of an answer.
+	readPayload(f *field, v reflect.Value, m *message, request bool) error
+	// writeNothing makes the body in place of an absent payload.
+	writeNothing(m *message)
 	writeError(a *API, e *Error, m *message)
 	readError(m *message) *Error
 }
@@ -65,12 +69,12 @@ func writeBinding(f *field, v reflect.Value, m *message) {
 			m.header.Set(f.wire, strings.Join(items, ","))
 			return
 		}
-		if s := scalarText(f.shape, v, httpDate); s != "" { // an empty header is no header
+		if s := strings.TrimSpace(scalarText(f.shape, v, httpDate)); s != "" { // an empty header is no header
 			m.header.Set(f.wire, s)
 		}
 	case inPrefix:
 		for _, k := range sortedKeys(v) {
-			m.header.Set(f.wire+k, v.MapIndex(reflect.ValueOf(k)).String())
+			m.header.Set(f.wire+strings.TrimSpace(k), strings.TrimSpace(v.MapIndex(reflect.ValueOf(k)).String()))
 		}
 	case inStatus:
 		m.status = int(v.Int())
@@ -122,13 +126,16 @@ func (c restCodec) writeBody(s *shape, v reflect.Value, root, namespace string, 
 	f := &s.fields[s.payload]
 	fv, ok := present(v.Field(f.index))
 	if !ok {
+		if f.shape.kind == structure {
+			c.body.writeNothing(m)
+		}
 		return
 	}
 	switch f.shape.kind {
 	case upload:
 		m.stream = fv.Interface().(*Body)
 	case download:
-		m.stream = fv.Interface().(interface{ Read([]byte) (int, error) })
+		m.stream = fv.Interface().(io.Reader)
 	case blob:
 		m.body = fv.Bytes()
 	case text:
@@ -164,7 +171,7 @@ func (c restCodec) readRequest(_ *API, op *Op, m *message, in reflect.Value) err
 		}
 		at.pop()
 	}
-	return c.readBody(s, in, op.In, m)
+	return c.readBody(s, in, op.In, m, true)
 }
 
 // readBinding reads a member that travels outside the body. fixed are the names in the query that belong
@@ -288,7 +295,7 @@ func setList(s *shape, v reflect.Value, values []string, at path) error {
 	return nil
 }
 
-func (c restCodec) readBody(s *shape, v reflect.Value, root string, m *message) error {
+func (c restCodec) readBody(s *shape, v reflect.Value, root string, m *message, request bool) error {
 	if s.payload < 0 {
 		return c.body.read(s, v, root, m)
 	}
@@ -309,7 +316,7 @@ func (c restCodec) readBody(s *shape, v reflect.Value, root string, m *message) 
 		}
 	default:
 		if len(m.body) > 0 {
-			return c.body.readPayload(f, place(fv), m)
+			return c.body.readPayload(f, place(fv), m, request)
 		}
 	}
 	return nil
@@ -342,7 +349,7 @@ func (c restCodec) readAnswer(_ *API, op *Op, m *message, out reflect.Value) err
 		}
 		at.pop()
 	}
-	return c.readBody(s, out, op.Out, m)
+	return c.readBody(s, out, op.Out, m, false)
 }
 
 func (c restCodec) writeError(a *API, e *Error, m *message) { c.body.writeError(a, e, m) }

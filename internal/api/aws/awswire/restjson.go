@@ -24,8 +24,13 @@ func (restJSON) read(s *shape, v reflect.Value, _ string, m *message) error {
 	return nil // no member is in the body, so nobody asked what is
 }
 
-func (restJSON) readPayload(f *field, v reflect.Value, m *message) error {
+func (restJSON) readPayload(f *field, v reflect.Value, m *message, _ bool) error {
 	return readJSON(m.body, f.shape, v)
+}
+
+func (restJSON) writeNothing(m *message) {
+	setDefault(m, "application/json")
+	m.body = []byte("{}")
 }
 
 func (restJSON) writeError(_ *API, e *Error, m *message) {

@@ -70,12 +70,12 @@ func (x restXML) read(s *shape, v reflect.Value, root string, m *message) error 
 	return r.members(s, v, n)
 }
 
-func (x restXML) readPayload(f *field, v reflect.Value, m *message) error {
+func (x restXML) readPayload(f *field, v reflect.Value, m *message, request bool) error {
 	n, err := parseXML(m.body)
 	if err != nil {
 		return err
 	}
-	if n.name != f.wire {
+	if request && n.name != f.wire {
 		return failf(unreadable, "The XML you provided was not well-formed or did not validate against our published schema: "+
 			"the root element is %s, %s is due", clip(n.name), f.wire)
 	}
@@ -83,6 +83,8 @@ func (x restXML) readPayload(f *field, v reflect.Value, m *message) error {
 	r.path.member(f.name)
 	return r.value(f.shape, v, n)
 }
+
+func (x restXML) writeNothing(*message) {}
 
 func (x restXML) writeError(a *API, e *Error, m *message) {
 	setDefault(m, xmlType)

@@ -7,7 +7,10 @@ import (
 )
 
 // xmlWriter writes elements; the caller closes what it opens.
-type xmlWriter struct{ b []byte }
+type xmlWriter struct {
+	b     []byte
+	query bool // the items' own name goes before that of their flat list
+}
 
 func newXMLWriter() *xmlWriter {
 	return &xmlWriter{b: []byte("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")}
@@ -91,6 +94,9 @@ func (w *xmlWriter) value(name, namespace string, s *shape, v reflect.Value, fla
 
 func (w *xmlWriter) list(name, namespace string, s *shape, v reflect.Value, flat bool) {
 	if flat {
+		if w.query && s.itemName != "" {
+			name = s.itemName
+		}
 		for i := range v.Len() {
 			w.value(name, namespace, s.item, v.Index(i), s.item.flat)
 		}

@@ -1,0 +1,8 @@
+package awswire_test
+
+import (
+	"reflect"
+	"time"
+)
+
+var timeType = reflect.TypeFor[time.Time]()
