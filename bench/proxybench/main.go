@@ -1,0 +1,379 @@
+// Command proxybench measures what a proxied request costs in CPU: Sluice's data plane
+// against nginx as a plain proxy and against a bare fasthttp proxy, all before the same
+// upstream, in turns, so that whatever else the machine does meets all of them alike.
+//
+// Every line it prints is one JSON object: a "round" line per proxy and round, and at the
+// end a "result" line per proxy with the median CPU per request and the median of the
+// ratios to nginx in the same round. CPU is user and system time of the proxy's processes
+// from /proc, divided by the requests wrk counted.
+//
+//	proxybench -rounds 5 -duration 4s -body 1024 -connections 64
+//
+// It needs nginx and wrk on the PATH; where one is missing it says so and exits 3.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	role := flag.String("role", "", "internal: run as upstream, sluice or fasthttp")
+	to := flag.String("to", "", "internal: address of the upstream")
+	rounds := flag.Int("rounds", 5, "rounds; each measures every proxy once")
+	duration := flag.Duration("duration", 4*time.Second, "length of one measurement")
+	body := flag.Int("body", 1024, "bytes of the upstream's answer")
+	connections := flag.Int("connections", 64, "connections of the load generator")
+	only := flag.String("only", "", "comma-separated proxies to measure besides nginx: sluice,fasthttp")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of the sluice proxy to this file")
+	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting")
+	flag.Parse()
+	var err error
+	switch *role {
+	case "upstream":
+		err = runUpstream(*body)
+	case "sluice":
+		err = runSluice(*to, *profile, *plugins)
+	case "fasthttp":
+		err = runFasthttp(*to)
+	default:
+		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "proxybench:", err)
+		if errors.Is(err, exec.ErrNotFound) {
+			os.Exit(3)
+		}
+		os.Exit(1)
+	}
+}
+
+type config struct {
+	rounds      int
+	duration    time.Duration
+	body        int
+	connections int
+	only        string
+	profile     string
+	plugins     string
+}
+
+// target is a proxy under measurement.
+type target struct {
+	name string
+	addr string
+	pids []int
+	stop func()
+}
+
+// round is one measurement.
+type round struct {
+	Kind     string  `json:"kind"`
+	Round    int     `json:"round"`
+	Proxy    string  `json:"proxy"`
+	CPU      float64 `json:"cpu_us_per_request"`
+	Ratio    float64 `json:"ratio_to_nginx"`
+	Rate     float64 `json:"requests_per_second"`
+	Requests int64   `json:"requests"`
+	Errors   int64   `json:"errors"`
+	P99      string  `json:"p99"`
+	RSS      int64   `json:"rss_kb"`
+}
+
+func run(c config) error {
+	for _, tool := range []string{"nginx", "wrk"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp("", "proxybench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	upstream, err := child("upstream", "-role", "upstream", "-body", strconv.Itoa(c.body))
+	if err != nil {
+		return err
+	}
+	defer upstream.stop()
+	targets := []*target{}
+	ng, err := startNginx(dir, upstream.addr)
+	if err != nil {
+		return err
+	}
+	defer ng.stop()
+	targets = append(targets, ng)
+	for _, name := range []string{"sluice", "fasthttp"} {
+		if c.only != "" && !slices.Contains(strings.Split(c.only, ","), name) {
+			continue
+		}
+		args := []string{"-role", name, "-to", upstream.addr}
+		if name == "sluice" {
+			args = append(args, "-cpuprofile", c.profile, "-plugins", c.plugins)
+		}
+		t, err := child(name, args...)
+		if err != nil {
+			return err
+		}
+		defer t.stop()
+		targets = append(targets, t)
+	}
+	for _, t := range targets { // warm up: connections, pools, buffers
+		if _, err := measure(t, time.Second, c.connections); err != nil {
+			return err
+		}
+	}
+	enc := json.NewEncoder(os.Stdout)
+	all := map[string][]round{}
+	for i := range c.rounds {
+		var base float64
+		order := slices.Clone(targets)
+		if i%2 == 1 {
+			slices.Reverse(order)
+		}
+		results := map[string]round{}
+		for _, t := range order {
+			r, err := measure(t, c.duration, c.connections)
+			if err != nil {
+				return err
+			}
+			if t.name == "nginx" {
+				base = r.CPU
+			}
+			r.Round = i + 1
+			results[t.name] = r
+		}
+		for _, t := range targets {
+			r := results[t.name]
+			r.Ratio = r.CPU / base
+			all[t.name] = append(all[t.name], r)
+			if err := enc.Encode(r); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range targets {
+		rs := all[t.name]
+		if err := enc.Encode(map[string]any{
+			"kind": "result", "proxy": t.name,
+			"cpu_us_per_request":  median(rs, func(r round) float64 { return r.CPU }),
+			"ratio_to_nginx":      median(rs, func(r round) float64 { return r.Ratio }),
+			"requests_per_second": median(rs, func(r round) float64 { return r.Rate }),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func median(rs []round, of func(round) float64) float64 {
+	vs := make([]float64, len(rs))
+	for i, r := range rs {
+		vs[i] = of(r)
+	}
+	slices.SortFunc(vs, cmp.Compare)
+	return vs[len(vs)/2]
+}
+
+var (
+	requestsLine = regexp.MustCompile(`(\d+) requests in`)
+	rateLine     = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
+	p99Line      = regexp.MustCompile(`99%\s+(\S+)`)
+	errorsLine   = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
+	socketLine   = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+)
+
+func measure(t *target, d time.Duration, connections int) (round, error) {
+	before, err := cpu(t.pids)
+	if err != nil {
+		return round{}, err
+	}
+	out, err := exec.Command("wrk", "-t2", "-c", strconv.Itoa(connections), "-d", d.String(), "--latency",
+		"-H", "apikey: bench", "http://"+t.addr+"/bench").CombinedOutput()
+	if err != nil {
+		return round{}, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	after, err := cpu(t.pids)
+	if err != nil {
+		return round{}, err
+	}
+	r := round{Kind: "round", Proxy: t.name}
+	num := func(re *regexp.Regexp) string {
+		if m := re.FindSubmatch(out); m != nil {
+			return string(m[1])
+		}
+		return ""
+	}
+	r.Requests, _ = strconv.ParseInt(num(requestsLine), 10, 64)
+	r.Rate, _ = strconv.ParseFloat(num(rateLine), 64)
+	r.Errors, _ = strconv.ParseInt(num(errorsLine), 10, 64)
+	if m := socketLine.FindSubmatch(out); m != nil {
+		for _, s := range m[1:] {
+			n, _ := strconv.ParseInt(string(s), 10, 64)
+			r.Errors += n
+		}
+	}
+	r.P99 = num(p99Line)
+	if r.Requests == 0 {
+		return r, fmt.Errorf("%s served nothing: %s", t.name, out)
+	}
+	r.CPU = float64((after - before).Microseconds()) / float64(r.Requests)
+	r.RSS = rss(t.pids)
+	return r, nil
+}
+
+// cpu is the user and system time of the processes. The kernel counts it in hundredths
+// of a second.
+func cpu(pids []int) (time.Duration, error) {
+	var total time.Duration
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0, err
+		}
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		user, _ := strconv.ParseInt(f[11], 10, 64)
+		system, _ := strconv.ParseInt(f[12], 10, 64)
+		total += time.Duration(user+system) * 10 * time.Millisecond
+	}
+	return total, nil
+}
+
+func rss(pids []int) (kb int64) {
+	for _, pid := range pids {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if f := strings.Fields(string(b)); len(f) > 1 {
+			pages, _ := strconv.ParseInt(f[1], 10, 64)
+			kb += pages * int64(os.Getpagesize()) / 1024
+		}
+	}
+	return kb
+}
+
+// child starts this program in another role; the child prints its address first.
+func child(name string, args ...string) (*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe() // closing it tells the child to end
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		in.Close()
+		return nil, fmt.Errorf("%s did not start: %w", name, cmd.Wait())
+	}
+	return &target{name: name, addr: strings.TrimSpace(line), pids: []int{cmd.Process.Pid}, stop: func() {
+		in.Close()
+		cmd.Wait()
+	}}, nil
+}
+
+const nginxConfig = `
+worker_processes 2;
+daemon off;
+pid %[1]s/nginx.pid;
+error_log %[1]s/error.log error;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  client_body_temp_path %[1]s/body;
+  proxy_temp_path %[1]s/proxy;
+  fastcgi_temp_path %[1]s/fastcgi;
+  uwsgi_temp_path %[1]s/uwsgi;
+  scgi_temp_path %[1]s/scgi;
+  keepalive_requests 100000000;
+  upstream u { server %[3]s; keepalive 512; keepalive_requests 100000000; }
+  server {
+    listen %[2]s;
+    location / {
+      proxy_pass http://u;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }
+}
+`
+
+func startNginx(dir, upstream string) (*target, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // a free port; nginx takes it a moment later
+	if err != nil {
+		return nil, err
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, dir, addr, upstream), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("nginx", "-c", file, "-p", dir, "-e", filepath.Join(dir, "error.log"))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop := func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}
+	for range 200 {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+			pids, err := children(cmd.Process.Pid)
+			if err != nil {
+				stop()
+				return nil, err
+			}
+			return &target{name: "nginx", addr: addr, pids: append(pids, cmd.Process.Pid), stop: stop}, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	return nil, errors.New("nginx did not start")
+}
+
+// children lists the processes whose parent is pid.
+func children(pid int) ([]int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for f := range strings.FieldsSeq(string(b)) {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// untilTold blocks until standard input ends.
+func untilTold() { io.Copy(io.Discard, os.Stdin) }

@@ -1,0 +1,448 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// forward sends the request to its upstream and the answer to the client.
+func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
+	service := x.Upstream.Service
+	if service.GRPC() {
+		x.Fail(426, "Please use HTTP2 protocol", gateway.Field{Name: "Connection", Value: "Upgrade"},
+			gateway.Field{Name: "Upgrade", Value: "HTTP/2"})
+		c.reply(x)
+		return
+	}
+	body, whole, err := c.payload(x)
+	if err != nil {
+		c.badBody(x, err)
+		return
+	}
+	x.Times.UpstreamStart = time.Now()
+	idempotent := isIdempotent(x.Request.Method)
+	fresh := false
+	for try := 0; ; try++ {
+		x.Times.Tries = try + 1
+		uc, err := p.upstreams.get(c.ctx, service, fresh, !idempotent || !whole)
+		if err != nil {
+			if try < service.Retries && c.ctx.Err() == nil && !isTimeout(err) {
+				continue
+			}
+			p.log.Info("upstream not reached", "service", service.Name, "address", service.Authority, "err", err)
+			unreachable(x, err)
+			c.reply(x)
+			return
+		}
+		var again bool
+		if whole {
+			again, err = p.exchange(c, x, uc, body)
+		} else {
+			err = p.exchangeStream(c, x, uc)
+		}
+		if err == nil {
+			return
+		}
+		uc.Conn.Close()
+		if again && idempotent && (uc.reused || try < service.Retries) {
+			if uc.reused {
+				try-- // a connection the upstream had given up is no attempt
+				fresh = true
+			}
+			continue
+		}
+		if c.written {
+			c.closing = true
+			return
+		}
+		p.log.Info("upstream did not answer", "service", service.Name, "address", service.Authority, "err", err)
+		var client *clientError
+		if errors.As(err, &client) {
+			c.badBody(x, client.err)
+			return
+		}
+		unreachable(x, err)
+		c.reply(x)
+		return
+	}
+}
+
+// clientError is an error of the client's side, met while its body was being forwarded.
+type clientError struct{ err error }
+
+func (e *clientError) Error() string { return e.err.Error() }
+
+// badBody answers a request whose body cannot be read.
+func (c *clientConn) badBody(x *gateway.Exchange, err error) {
+	c.closing = true
+	var bad *http1.BadMessage
+	switch {
+	case errors.As(err, &bad):
+		x.FailPlain(bad.Status, badRequestText(bad.Status))
+	case isTimeout(err):
+		x.FailPlain(408, "Request timeout")
+	default:
+		x.Times.ClientGone = true
+		x.FailPlain(400, badRequestText(400))
+	}
+	c.reply(x)
+}
+
+// payload returns the request's body where it is at hand as a whole: because there is
+// none, a plugin has read it, it came with the head, or it is small and the route buffers
+// requests. Otherwise the body has to be streamed.
+func (c *clientConn) payload(x *gateway.Exchange) (body []byte, whole bool, err error) {
+	if b, ok := x.Buffered(); ok {
+		return b, true, nil
+	}
+	if x.Stream() == nil {
+		return nil, true, nil
+	}
+	if n := c.head.Length; n > 0 && n <= int64(len(c.Window())) && c.body.Left() == n {
+		body = c.Window()[:n]
+		c.body.Advance(int(n))
+		return body, true, nil
+	}
+	limit := c.p.cfg.BufferBody
+	if !x.Route().RequestBuffering || x.Request.Length > int64(limit) {
+		return nil, false, nil
+	}
+	body, err = x.Body(limit)
+	if errors.Is(err, gateway.ErrBodyTooLarge) {
+		return nil, false, nil
+	}
+	return body, err == nil, err
+}
+
+// exchange sends a request whose body is at hand and relays the answer. again says that
+// an error came before any byte of an answer.
+func (p *Proxy) exchange(c *clientConn, x *gateway.Exchange, uc *upstreamConn, body []byte) (again bool, err error) {
+	service := x.Upstream.Service
+	out := c.appendHead(uc.out[:0], x)
+	if len(body) > 0 || wantsLength(x.Request.Method) {
+		out = append(out, "Content-Length: "...)
+		out = strconv.AppendInt(out, int64(len(body)), 10)
+		out = append(out, "\r\n"...)
+	}
+	out = append(out, "\r\n"...)
+	uc.extendWrite(service.WriteTimeout)
+	if len(body) <= smallBuffer {
+		out = append(out, body...)
+		_, err = uc.Conn.Write(out)
+	} else if _, err = uc.Conn.Write(out); err == nil {
+		err = uc.writeAll(body, service.WriteTimeout)
+	}
+	uc.out = out[:0]
+	if err == nil {
+		uc.readWait = service.ReadTimeout
+		again, err = uc.readHead(x)
+		if err != nil {
+			return again, err
+		}
+		return false, p.relay(c, x, uc)
+	}
+	return true, err
+}
+
+// writeAll writes p in pieces, each within wait.
+func (uc *upstreamConn) writeAll(p []byte, wait time.Duration) error {
+	for len(p) > 0 {
+		uc.extendWrite(wait)
+		n, err := uc.Conn.Write(p[:min(len(p), largeBuffer)])
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// exchangeStream sends a request whose body is still arriving, and reads the answer at
+// the same time: an upstream may answer before it has read everything, and some answer
+// piece by piece.
+func (p *Proxy) exchangeStream(c *clientConn, x *gateway.Exchange, uc *upstreamConn) error {
+	service := x.Upstream.Service
+	length := x.Request.Length
+	out := c.appendHead(uc.out[:0], x)
+	if length >= 0 {
+		out = append(out, "Content-Length: "...)
+		out = strconv.AppendInt(out, length, 10)
+		out = append(out, "\r\n\r\n"...)
+	} else {
+		out = append(out, "Transfer-Encoding: chunked\r\n\r\n"...)
+	}
+	uc.extendWrite(service.WriteTimeout)
+	_, err := uc.Conn.Write(out)
+	uc.out = out[:0]
+	if err != nil {
+		return err
+	}
+	if err := c.invite(); err != nil {
+		return &clientError{err}
+	}
+	uc.Conn.SetReadDeadline(time.Time{}) // until the body is sent the upstream may be silent
+	uc.readAt = 0
+	uc.readWait = service.ReadTimeout
+	s := sender{done: make(chan struct{})}
+	go func() {
+		s.err = s.send(c, x, uc, service)
+		if s.err != nil && s.client {
+			uc.Conn.Close() // wakes the reader; the upstream must not take a cut body for a whole one
+		} else {
+			uc.Conn.SetReadDeadline(time.Now().Add(service.ReadTimeout))
+		}
+		close(s.done)
+	}()
+	_, err = uc.readHeadNoWait(x)
+	if err != nil {
+		uc.Conn.Close()
+		if s.stop(c); s.client {
+			return &clientError{s.err}
+		}
+		return err
+	}
+	select {
+	case <-s.done:
+	default:
+		c.closing = true // an answer before the end of the request: the connection cannot go on
+		uc.head.Close = true
+	}
+	uc.readAt = 0
+	if s.err != nil {
+		uc.head.Close = true
+		c.closing = true
+	}
+	err = p.relay(c, x, uc)
+	select {
+	case <-s.done:
+	default:
+		uc.Conn.Close()
+		s.stop(c)
+	}
+	return err
+}
+
+// sender forwards a request's body while another goroutine reads the answer.
+type sender struct {
+	done   chan struct{}
+	err    error
+	client bool // err is the client's
+}
+
+// stop ends the sender, wherever it waits. The upstream's connection is closed already.
+func (s *sender) stop(c *clientConn) {
+	c.Conn.SetReadDeadline(time.Unix(1, 0))
+	<-s.done
+	c.readAt = 0
+	if s.err != nil {
+		c.closing = true
+	}
+}
+
+func (s *sender) send(c *clientConn, x *gateway.Exchange, uc *upstreamConn, service *gateway.Service) error {
+	src := x.Stream()
+	if x.Request.Length < 0 || x.Request.Length > smallBuffer {
+		c.enlarge()
+	}
+	buf := c.p.large.Get().(*[]byte)
+	defer c.p.large.Put(buf)
+	chunked := x.Request.Length < 0
+	const head = 16 // room for a chunk's size before the data
+	for {
+		n, err := src.Read((*buf)[head : largeBuffer-2])
+		if n > 0 {
+			piece := (*buf)[head : head+n]
+			if chunked {
+				piece = frame(*buf, head, n)
+			}
+			uc.extendWrite(service.WriteTimeout)
+			if _, werr := uc.Conn.Write(piece); werr != nil {
+				return werr
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			s.client = true
+			return err
+		}
+	}
+	if chunked {
+		uc.extendWrite(service.WriteTimeout)
+		_, err := uc.Conn.Write(http1.AppendLastChunk(nil, c.body.Trailer()))
+		return err
+	}
+	return nil
+}
+
+// frame puts the size line of a chunk before buf[at:at+n] and its end behind, and returns
+// the whole.
+func frame(buf []byte, at, n int) []byte {
+	var size [18]byte
+	line := append(strconv.AppendInt(size[:0], int64(n), 16), "\r\n"...)
+	copy(buf[at-len(line):], line)
+	buf[at+n], buf[at+n+1] = '\r', '\n'
+	return buf[at-len(line) : at+n+2]
+}
+
+// appendHead writes the head of the upstream's request, but for the body's framing and
+// the empty line.
+func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
+	r := &x.Request
+	out = append(out, r.Method...)
+	out = append(out, ' ')
+	out = gateway.AppendTarget(out, x.Upstream.Path, r.RawQuery, r.HasQuery)
+	out = append(out, " HTTP/1.1\r\nHost: "...)
+	out = append(out, x.Upstream.HostHeader...)
+	out = append(out, "\r\n"...)
+	var forwardedFor, priorVia, upgrade string
+	trailers := false
+	for i := range r.Header.Fields() {
+		f := &r.Header.Fields()[i]
+		switch f.Name[0] | 0x20 {
+		case 'x':
+			if len(f.Name) == len("X-Forwarded-For") && gateway.EqualFold(f.Name, "X-Forwarded-For") {
+				if forwardedFor == "" {
+					forwardedFor = f.Value
+				} else {
+					forwardedFor += ", " + f.Value
+				}
+				continue
+			}
+			if replacedHeader(f.Name) {
+				continue
+			}
+		case 'v':
+			if gateway.EqualFold(f.Name, "Via") {
+				priorVia = f.Value
+				continue
+			}
+		case 't', 'u', 'c', 'k', 'p':
+			if http1.HopByHop(f.Name) {
+				if gateway.EqualFold(f.Name, "Upgrade") {
+					upgrade = f.Value
+				} else if gateway.EqualFold(f.Name, "TE") && gateway.HasToken(f.Value, "trailers") {
+					trailers = true
+				}
+				continue
+			}
+		}
+		if c.head.MoreTokens && http1.Named(&r.Header, f.Name) {
+			continue
+		}
+		out = http1.AppendField(out, f.Name, f.Value)
+	}
+	out = append(out, "X-Forwarded-For: "...)
+	if forwardedFor != "" {
+		out = append(out, forwardedFor...)
+		out = append(out, ", "...)
+	}
+	out = append(out, c.meta.ClientIP...)
+	out = append(out, "\r\nX-Forwarded-Proto: "...)
+	out = append(out, r.Scheme...)
+	out = append(out, "\r\nX-Forwarded-Host: "...)
+	out = append(out, r.Host...)
+	out = append(out, "\r\nX-Forwarded-Port: "...)
+	out = strconv.AppendInt(out, int64(c.meta.ServerPort), 10)
+	out = append(out, "\r\nX-Forwarded-Path: "...)
+	out = append(out, r.RawPath...)
+	if prefix := x.Match().Prefix; prefix != "" {
+		out = append(out, "\r\nX-Forwarded-Prefix: "...)
+		out = gateway.AppendTarget(out, prefix, "", false)
+	}
+	out = append(out, "\r\nX-Real-IP: "...)
+	out = append(out, c.meta.ClientIP...)
+	out = append(out, "\r\nVia: "...)
+	if priorVia != "" {
+		out = append(out, priorVia...)
+		out = append(out, ", "...)
+	}
+	out = append(out, via...)
+	out = append(out, "\r\nX-Kong-Request-Id: "...)
+	out = append(out, x.ID()...)
+	out = append(out, "\r\n"...)
+	if trailers {
+		out = append(out, "TE: trailers\r\n"...)
+	}
+	if c.head.Upgrade && upgrade != "" && c.head.Minor == 1 && c.body.Done() {
+		out = append(out, "Connection: upgrade\r\nUpgrade: "...)
+		out = append(out, upgrade...)
+		return append(out, "\r\n"...)
+	}
+	return append(out, "Connection: keep-alive\r\n"...)
+}
+
+// replacedHeader reports whether a header that begins with an X is one that the gateway
+// sets itself, whatever the client sent.
+func replacedHeader(name string) bool {
+	switch len(name) {
+	case len("X-Real-IP"):
+		return gateway.EqualFold(name, "X-Real-IP")
+	case len("X-Forwarded-Proto"): // also X-Kong-Request-Id
+		return gateway.EqualFold(name, "X-Forwarded-Proto") || gateway.EqualFold(name, "X-Kong-Request-Id")
+	case len("X-Forwarded-Host"): // also -Port, -Path
+		return gateway.EqualFold(name, "X-Forwarded-Host") || gateway.EqualFold(name, "X-Forwarded-Port") ||
+			gateway.EqualFold(name, "X-Forwarded-Path")
+	case len("X-Forwarded-Prefix"):
+		return gateway.EqualFold(name, "X-Forwarded-Prefix")
+	}
+	return false
+}
+
+// readHead reads the answer's head. again says that an error came before its first byte.
+func (uc *upstreamConn) readHead(x *gateway.Exchange) (again bool, err error) {
+	uc.extendRead(uc.readWait)
+	return uc.readHeadNoWait(x)
+}
+
+// readHeadNoWait is readHead within the deadline that is set.
+func (uc *upstreamConn) readHeadNoWait(x *gateway.Exchange) (again bool, err error) {
+	limits := http1.Limits{Line: 64 << 10, Head: 64 << 10, Fields: 1000}
+	for {
+		var scan http1.Scanner
+		for {
+			n, err := scan.Scan(uc.buf[uc.r:uc.w], limits, true)
+			if err == nil {
+				x.Response.Header.Reset()
+				err = http1.ParseResponse(uc.buf[uc.r:uc.r+n], x.Request.Method, &uc.head, &x.Response.Header)
+				if err != nil {
+					return false, err
+				}
+				uc.r += n
+				break
+			}
+			if err != http1.ErrIncomplete {
+				return false, err
+			}
+			empty := uc.w == uc.r
+			if err := uc.fill(); err != nil {
+				return empty, err
+			}
+		}
+		if s := uc.head.Status; s >= 200 || s == 101 {
+			uc.base = uc.r
+			x.Times.UpstreamHeader = time.Now()
+			x.Times.UpstreamStatus = s
+			return false, nil
+		}
+		// 100 and 103 concern the hop; the final answer follows.
+	}
+}
+
+func isIdempotent(method string) bool {
+	switch method {
+	case "POST", "PATCH", "LOCK", "CONNECT":
+		return false
+	}
+	return true
+}
+
+// wantsLength reports whether a request of the method says "Content-Length: 0" when it has
+// no body (RFC 9110 section 8.6).
+func wantsLength(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }

@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// Config bounds what clients and upstreams may take. The zero value means the defaults.
+type Config struct {
+	MaxConnections int           // client connections at a time, 16384; further ones wait in the backlog
+	MaxLine        int           // bytes of a request line, 8 KiB
+	MaxHead        int           // bytes of a request's head, 32 KiB
+	HeadTimeout    time.Duration // for a whole head, and for a TLS handshake, 60 s
+	BodyTimeout    time.Duration // between two reads of a request's body, 60 s
+	SendTimeout    time.Duration // between two writes of an answer, 60 s
+	IdleTimeout    time.Duration // between two requests of a connection, 75 s
+	// BufferBody is the largest request body that is read whole before an upstream is
+	// connected, where the route has request_buffering; 64 KiB.
+	BufferBody int
+	// UpstreamIdle connections are kept per upstream, 512, for UpstreamIdleTimeout, 60 s,
+	// and UpstreamRequests requests, 10000.
+	UpstreamIdle        int
+	UpstreamIdleTimeout time.Duration
+	UpstreamRequests    int
+	// TLS is the configuration of the TLS listener; NextProtos is set by the proxy.
+	TLS *tls.Config
+}
+
+func (c Config) withDefaults() Config {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	wait := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&c.MaxConnections, 16384)
+	def(&c.MaxLine, 8<<10)
+	def(&c.MaxHead, 32<<10)
+	def(&c.BufferBody, 64<<10)
+	def(&c.UpstreamIdle, 512)
+	def(&c.UpstreamRequests, 10_000)
+	wait(&c.HeadTimeout, 60*time.Second)
+	wait(&c.BodyTimeout, 60*time.Second)
+	wait(&c.SendTimeout, 60*time.Second)
+	wait(&c.IdleTimeout, 75*time.Second)
+	wait(&c.UpstreamIdleTimeout, 60*time.Second)
+	return c
+}
+
+// Deps is what the proxy needs from others.
+type Deps struct {
+	Gateway *gateway.Gateway
+	Log     *slog.Logger
+}
+
+// Proxy serves the data plane's listeners.
+type Proxy struct {
+	cfg    Config
+	gw     *gateway.Gateway
+	log    *slog.Logger
+	limits http1.Limits
+	base   time.Time // the zero of nanos
+
+	upstreams upstreams
+	h2        http2.Server
+	h2out     h2Upstreams
+	slots     chan struct{}
+	large     sync.Pool // *[]byte of largeBuffer bytes
+	date      atomic.Pointer[dated]
+
+	stopping atomic.Bool
+	mu       sync.Mutex
+	conns    map[closer]struct{}
+	wg       sync.WaitGroup
+	stats    Stats
+}
+
+// Stats counts client connections since the start.
+type Stats struct {
+	Accepted atomic.Int64
+	Active   atomic.Int64
+	Requests atomic.Int64
+}
+
+// closer is a client connection as the proxy's shutdown sees it.
+type closer interface {
+	// drain asks the connection to end after what it is doing, at once where that is nothing.
+	drain()
+	// abort ends it now.
+	abort()
+}
+
+// New returns a proxy without listeners.
+func New(c Config, d Deps) *Proxy {
+	c = c.withDefaults()
+	p := &Proxy{
+		cfg: c, gw: d.Gateway, log: d.Log, base: time.Now(),
+		limits: http1.Limits{Line: c.MaxLine, Head: c.MaxHead, Fields: 200},
+		slots:  make(chan struct{}, c.MaxConnections),
+		conns:  map[closer]struct{}{},
+	}
+	p.large.New = func() any { b := make([]byte, largeBuffer); return &b }
+	p.upstreams.init(p)
+	p.h2out.init(p)
+	return p
+}
+
+// Stats returns the counters.
+func (p *Proxy) Stats() *Stats { return &p.stats }
+
+// nanos is the time since the proxy was made, on the monotonic clock.
+func (p *Proxy) nanos() int64 { return int64(time.Since(p.base)) }
+
+// Serve accepts connections until ctx ends: clear text on plain, TLS on secure. Either
+// may be nil. It closes the listeners and returns at once then; Shutdown waits for the
+// connections.
+func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
+	var tlsConfig *tls.Config
+	if secure != nil {
+		if p.cfg.TLS == nil {
+			return errors.New("proxy: a TLS listener needs a TLS configuration")
+		}
+		tlsConfig = p.cfg.TLS.Clone()
+		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		p.stopping.Store(true)
+		for _, ln := range []net.Listener{plain, secure} {
+			if ln != nil {
+				ln.Close()
+			}
+		}
+	})
+	defer stop()
+	errs := make(chan error, 2)
+	n := 0
+	for _, l := range []struct {
+		ln  net.Listener
+		tls *tls.Config
+	}{{plain, nil}, {secure, tlsConfig}} {
+		if l.ln != nil {
+			n++
+			go func() { errs <- p.accept(ctx, l.ln, l.tls) }()
+		}
+	}
+	var first error
+	for range n {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+			p.stopping.Store(true)
+			for _, ln := range []net.Listener{plain, secure} {
+				if ln != nil {
+					ln.Close()
+				}
+			}
+		}
+	}
+	return first
+}
+
+func (p *Proxy) accept(ctx context.Context, ln net.Listener, secure *tls.Config) error {
+	for {
+		select {
+		case p.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		c, err := ln.Accept()
+		if err != nil {
+			<-p.slots
+			if p.stopping.Load() {
+				return nil
+			}
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() || isTemporary(err) {
+				p.log.Warn("accepting a connection", "err", err)
+				time.Sleep(10 * time.Millisecond) // out of file descriptors: give connections time to end
+				continue
+			}
+			return err
+		}
+		p.stats.Accepted.Add(1)
+		p.stats.Active.Add(1)
+		p.wg.Add(1)
+		go func() {
+			defer func() {
+				p.stats.Active.Add(-1)
+				<-p.slots
+				p.wg.Done()
+			}()
+			p.serveConn(c, secure)
+		}()
+	}
+}
+
+// Shutdown lets the exchanges in flight finish and closes everything: idle connections
+// at once, the rest when they are done or when ctx ends. Serve must have been stopped.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.stopping.Store(true)
+	p.each(closer.drain)
+	done := make(chan struct{})
+	go func() { p.wg.Wait(); close(done) }()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		p.each(closer.abort)
+		<-done
+	}
+	p.upstreams.close()
+	p.h2out.close()
+	return err
+}
+
+func (p *Proxy) each(f func(closer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		f(c)
+	}
+}
+
+func (p *Proxy) track(c closer) {
+	p.mu.Lock()
+	p.conns[c] = struct{}{}
+	p.mu.Unlock()
+	if p.stopping.Load() {
+		c.drain()
+	}
+}
+
+func (p *Proxy) untrack(c closer) {
+	p.mu.Lock()
+	delete(p.conns, c)
+	p.mu.Unlock()
+}

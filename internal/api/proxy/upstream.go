@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// upstreamKey tells which connections may be used for one another.
+type upstreamKey struct {
+	authority  string
+	serverName string // for TLS; empty for clear text
+	verify     bool
+}
+
+// upstreamConn is one HTTP/1 connection to an upstream.
+type upstreamConn struct {
+	stream
+	key       upstreamKey
+	tcp       net.Conn // under TLS
+	head      http1.Head
+	body      http1.Body
+	out       []byte
+	idleSince int64
+	requests  int
+	reused    bool
+}
+
+// upstreams keeps idle connections by upstream, the most recently used one first.
+type upstreams struct {
+	p      *Proxy
+	dialer net.Dialer
+	mu     sync.Mutex
+	idle   map[upstreamKey][]*upstreamConn
+	closed bool
+	stop   chan struct{}
+	wg     sync.WaitGroup
+}
+
+func (u *upstreams) init(p *Proxy) {
+	u.p, u.idle, u.stop = p, map[upstreamKey][]*upstreamConn{}, make(chan struct{})
+	u.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+	u.wg.Go(u.reap)
+}
+
+func keyOf(s *gateway.Service) upstreamKey {
+	k := upstreamKey{authority: s.Authority}
+	if s.TLS() {
+		k.serverName, k.verify = s.Host, s.TLSVerify
+	}
+	return k
+}
+
+// get returns an idle connection to the service, or a new one. check asks for a look
+// whether the upstream has closed an idle connection meanwhile, which costs a system call.
+func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh, check bool) (*upstreamConn, error) {
+	key := keyOf(s)
+	for !fresh {
+		u.mu.Lock()
+		list := u.idle[key]
+		n := len(list)
+		if n == 0 {
+			u.mu.Unlock()
+			break
+		}
+		c := list[n-1]
+		list[n-1] = nil
+		u.idle[key] = list[:n-1]
+		u.mu.Unlock()
+		idle := time.Duration(u.p.nanos() - c.idleSince)
+		if idle > u.p.cfg.UpstreamIdleTimeout || (check || idle > time.Second) && !c.alive() {
+			c.Conn.Close()
+			continue
+		}
+		c.reused = true
+		return c, nil
+	}
+	return u.dial(ctx, s, key)
+}
+
+func (u *upstreams) dial(ctx context.Context, s *gateway.Service, key upstreamKey) (*upstreamConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
+	defer cancel()
+	raw, err := u.dialer.DialContext(ctx, "tcp", key.authority)
+	if err != nil {
+		return nil, err
+	}
+	c := &upstreamConn{key: key, tcp: raw}
+	c.stream = stream{Conn: raw, p: u.p, buf: make([]byte, smallBuffer)}
+	if key.serverName != "" {
+		tc := tls.Client(raw, clientTLS(key, "http/1.1"))
+		if err := tc.HandshakeContext(ctx); err != nil {
+			raw.Close()
+			return nil, err
+		}
+		c.Conn = tc
+	}
+	return c, nil
+}
+
+// clientTLS is the configuration for TLS to an upstream. As Kong does, it verifies the
+// upstream's certificate only where the service asks for it.
+func clientTLS(key upstreamKey, proto string) *tls.Config {
+	return &tls.Config{
+		ServerName: key.serverName, InsecureSkipVerify: !key.verify, NextProtos: []string{proto}, MinVersion: tls.VersionTLS12,
+	}
+}
+
+// put keeps a connection for the next request, or closes it.
+func (u *upstreams) put(c *upstreamConn) {
+	c.requests++
+	if c.requests < u.p.cfg.UpstreamRequests {
+		c.next()
+		c.idleSince = u.p.nanos()
+		u.mu.Lock()
+		if list := u.idle[c.key]; !u.closed && len(list) < u.p.cfg.UpstreamIdle {
+			u.idle[c.key] = append(list, c)
+			u.mu.Unlock()
+			return
+		}
+		u.mu.Unlock()
+	}
+	c.Conn.Close()
+}
+
+// reap closes connections that have been idle for too long.
+func (u *upstreams) reap() {
+	tick := time.NewTicker(max(u.p.cfg.UpstreamIdleTimeout/4, 100*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-u.stop:
+			return
+		case <-tick.C:
+		}
+		limit := u.p.nanos() - int64(u.p.cfg.UpstreamIdleTimeout)
+		var old []*upstreamConn
+		u.mu.Lock()
+		for key, list := range u.idle {
+			i := 0
+			for i < len(list) && list[i].idleSince < limit {
+				i++
+			}
+			old = append(old, list[:i]...)
+			if u.idle[key] = slices.Delete(list, 0, i); len(u.idle[key]) == 0 {
+				delete(u.idle, key)
+			}
+		}
+		u.mu.Unlock()
+		for _, c := range old {
+			c.Conn.Close()
+		}
+	}
+}
+
+func (u *upstreams) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return
+	}
+	u.closed = true
+	close(u.stop)
+	for _, list := range u.idle {
+		for _, c := range list {
+			c.Conn.Close()
+		}
+	}
+	clear(u.idle)
+}
+
+// alive reports whether an idle connection is still open and silent. A connection that
+// has anything to read is of no use: it was closed, or its upstream speaks out of turn.
+func (c *upstreamConn) alive() bool {
+	sc, ok := c.tcp.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	quiet := false
+	err = rc.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		quiet = n < 0 && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK))
+	})
+	return err == nil && quiet
+}
+
+// unreachable answers an exchange whose upstream could not be reached or did not answer.
+func unreachable(x *gateway.Exchange, err error) {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		x.FailPlain(503, "name resolution failed")
+	case isTimeout(err) || errors.Is(err, context.DeadlineExceeded):
+		x.FailPlain(504, "The upstream server is timing out")
+	default:
+		x.FailPlain(502, "An invalid response was received from the upstream server")
+	}
+}

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"unsafe"
+)
+
+// ErrBodyTooLarge is returned by Body for a body above the caller's limit.
+var ErrBodyTooLarge = errors.New("the request body is larger than allowed")
+
+// requestBody is the request's body: a stream the engine reads from the client, or bytes
+// once somebody asked for the whole of it.
+type requestBody struct {
+	source   io.Reader // nil where there is no body
+	buf      []byte    // kept from exchange to exchange while it is small
+	buffered bool
+}
+
+// keptBody is the largest buffer kept for the next exchange.
+const keptBody = 64 << 10
+
+func (b *requestBody) reset() {
+	b.source, b.buffered = nil, false
+	if cap(b.buf) > keptBody {
+		b.buf = nil
+	}
+	b.buf = b.buf[:0]
+}
+
+// SetSource is for the engine: the stream of the body, nil where there is none, and its
+// length, -1 where it is unknown.
+func (x *Exchange) SetSource(r io.Reader, length int64) {
+	x.body.source, x.Request.Length = r, length
+}
+
+// Body reads the whole request body and returns it; the upstream still gets it. A body
+// of more than limit bytes gives ErrBodyTooLarge.
+func (x *Exchange) Body(limit int) ([]byte, error) {
+	b := &x.body
+	if b.buffered {
+		if len(b.buf) > limit {
+			return nil, ErrBodyTooLarge
+		}
+		return b.buf, nil
+	}
+	if b.source == nil {
+		return nil, nil
+	}
+	if x.Request.Length > int64(limit) {
+		return nil, ErrBodyTooLarge
+	}
+	if n := x.Request.Length; n > int64(cap(b.buf)) {
+		b.buf = make([]byte, 0, n)
+	}
+	for {
+		if len(b.buf) == cap(b.buf) {
+			if int64(len(b.buf)) == x.Request.Length {
+				// Full to the byte: what is left is the stream's end, which must be read for
+				// the engine to know that the body is over.
+				var one [1]byte
+				if n, err := b.source.Read(one[:]); n == 0 && err == io.EOF {
+					break
+				} else if err != nil {
+					return nil, err
+				}
+				continue
+			}
+			b.buf = append(b.buf, 0)[:len(b.buf)]
+		}
+		n, err := b.source.Read(b.buf[len(b.buf):cap(b.buf)])
+		b.buf = b.buf[:len(b.buf)+n]
+		if len(b.buf) > limit {
+			return nil, ErrBodyTooLarge
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	b.buffered, b.source = true, nil
+	x.Request.Length = int64(len(b.buf))
+	return b.buf, nil
+}
+
+// SetBody replaces the request's body. The bytes must not change until the exchange ends.
+func (x *Exchange) SetBody(p []byte) {
+	x.body.buf = append(x.body.buf[:0], p...)
+	x.body.buffered, x.body.source = true, nil
+	x.Request.Length = int64(len(p))
+}
+
+// Buffered returns the body where it lies in memory as a whole.
+func (x *Exchange) Buffered() (p []byte, ok bool) { return x.body.buf, x.body.buffered }
+
+// Stream returns the body as the engine reads it, nil where there is none or where it
+// has been buffered.
+func (x *Exchange) Stream() io.Reader { return x.body.source }
+
+// aliasString returns a string over b's memory.
+func aliasString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,293 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"sluice.dev/sluice/internal/base/name"
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+// Get returns the record under an id or endpoint key.
+func (g *Gateway) Get(e *schema.Entity, key string) (schema.Record, error) {
+	_, r, ok := g.find(g.deps.Store.Snapshot(), e, key)
+	if !ok {
+		return nil, notFound()
+	}
+	return g.present(e, r), nil
+}
+
+// Create stores a new record and returns it. When it returns, the data plane acts on it.
+func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record) (schema.Record, error) {
+	var stored schema.Record
+	err := g.change(ctx, func(tx *store.Tx) error {
+		full, err := g.complete(tx, e, r, nil)
+		if err != nil {
+			return err
+		}
+		stored = full
+		return g.write(tx, e, full, true)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g.present(e, stored), nil
+}
+
+// Replace stores a record under key, which is an id or an endpoint key, whether there is
+// one already or not. What r does not set goes back to its default.
+func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r schema.Record) (schema.Record, error) {
+	var stored schema.Record
+	err := g.change(ctx, func(tx *store.Tx) error {
+		in := schema.Record{}
+		for k, v := range r {
+			in[k] = v
+		}
+		id, old, exists := g.find(tx, e, key)
+		switch {
+		case schema.IsUUID(key):
+			in["id"] = strings.ToLower(key)
+		case e.EndpointKey == "":
+			return notFound()
+		default:
+			in[e.EndpointKey] = key
+			if exists {
+				in["id"] = id
+			}
+		}
+		if exists {
+			in["created_at"] = old["created_at"]
+			for _, f := range e.Record.Fields { // minted values such as a credential's key stay
+				if _, given := in[f.Name]; !given && f.Auto && !f.Timestamp {
+					in[f.Name] = old[f.Name]
+				}
+			}
+		}
+		full, err := g.complete(tx, e, in, nil)
+		if err != nil {
+			return err
+		}
+		stored = full
+		return g.write(tx, e, full, false)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g.present(e, stored), nil
+}
+
+// Patch changes the given fields of a record.
+func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch schema.Record) (schema.Record, error) {
+	var stored schema.Record
+	err := g.change(ctx, func(tx *store.Tx) error {
+		id, old, ok := g.find(tx, e, key)
+		if !ok {
+			return notFound()
+		}
+		if v, given := patch["id"]; given && v != id {
+			return violated(schema.Violations{"id": "immutable field cannot be updated"})
+		}
+		full, err := g.complete(tx, e, patch, old)
+		if err != nil {
+			return err
+		}
+		stored = full
+		return g.write(tx, e, full, false)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g.present(e, stored), nil
+}
+
+// Delete removes a record and what cascades from it; false where there was none.
+func (g *Gateway) Delete(ctx context.Context, e *schema.Entity, key string) (existed bool, err error) {
+	err = g.change(ctx, func(tx *store.Tx) error {
+		id, _, ok := g.find(tx, e, key)
+		if !ok {
+			return nil
+		}
+		existed = true
+		if _, err := g.collection(e.Name).Delete(tx, id); err != nil {
+			if v, ok := errors.AsType[*store.Violation](err); ok {
+				return g.explain(e, nil, v)
+			}
+			return err
+		}
+		return nil
+	})
+	return existed, err
+}
+
+// Validate checks a record as Create would, without storing it.
+func (g *Gateway) Validate(e *schema.Entity, r schema.Record) error {
+	_, err := g.complete(g.deps.Store.Snapshot(), e, r, nil)
+	return err
+}
+
+// change runs one transaction and brings the data plane up to it.
+func (g *Gateway) change(ctx context.Context, fn func(tx *store.Tx) error) error {
+	if err := g.deps.Store.Update(ctx, fn); err != nil {
+		return err
+	}
+	g.refresh()
+	return nil
+}
+
+// complete makes a full, valid record of a client's input. base is the record a patch is
+// for, nil otherwise. Input is not modified.
+func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.Record) (schema.Record, error) {
+	in := schema.Record{}
+	for k, v := range input {
+		in[k] = v
+	}
+	bad := schema.Violations{}
+	for field, expand := range e.Shorthands {
+		v, given := in[field]
+		delete(in, field)
+		if given && v != nil {
+			if msg := expand(v, in); msg != "" {
+				bad[field] = msg
+			}
+		}
+	}
+	if len(bad) > 0 {
+		return nil, violated(bad)
+	}
+	expires, err := g.takeTTL(e, in, base)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.resolveNames(r, e, in); err != nil {
+		return nil, err
+	}
+	whole := in
+	if base != nil {
+		whole = schema.Record{"name": base["name"]}
+	} else if e.Prepare != nil {
+		e.Prepare(in)
+	}
+	record, checks := e.Record, []schema.Check(nil)
+	if e.Variant != nil {
+		var wrong string
+		if n, given := in["name"]; given && base != nil {
+			whole = schema.Record{"name": n}
+		}
+		if record, checks, wrong = e.Variant(whole); wrong != "" {
+			return nil, violated(schema.Violations{"name": wrong})
+		}
+	}
+	if base != nil {
+		merged := record.Merge(base, in)
+		delete(merged, expiresField)
+		in = merged
+	}
+	now := float64(g.deps.Clock.Now().Unix())
+	full := record.Complete(in)
+	for _, f := range record.Fields {
+		switch {
+		case f.Name == "updated_at":
+			full[f.Name] = now
+		case !f.Auto || full[f.Name] != nil:
+		case f.Timestamp:
+			full[f.Name] = now
+		case f.UUID:
+			full[f.Name] = uuid.NewString()
+		case f.Kind == schema.String:
+			full[f.Name] = name.Secret(32)
+		}
+	}
+	if v := record.Validate(full, checks...); v != nil {
+		return nil, violated(v)
+	}
+	record.Distinct(full)
+	full["id"] = strings.ToLower(full["id"].(string))
+	if expires != nil {
+		full[expiresField] = expires
+	}
+	return full, nil
+}
+
+// takeTTL takes "ttl" out of the input and returns the moment the record ends, nil for never.
+func (g *Gateway) takeTTL(e *schema.Entity, in, base schema.Record) (any, error) {
+	if !e.Expires {
+		return nil, nil
+	}
+	v, given := in["ttl"]
+	delete(in, "ttl")
+	switch n, isNumber := v.(float64); {
+	case !given:
+		return base[expiresField], nil
+	case v == nil || isNumber && n == 0:
+		return nil, nil
+	case !isNumber || n != float64(int64(n)):
+		return nil, violated(schema.Violations{"ttl": "expected an integer"})
+	case n < 0 || n > 100_000_000:
+		return nil, violated(schema.Violations{"ttl": "value should be between 0 and 100000000"})
+	default:
+		return float64(g.deps.Clock.Now().Unix()) + n, nil
+	}
+}
+
+// resolveNames replaces {"name": …} in foreign fields by the id.
+func (g *Gateway) resolveNames(r store.Reader, e *schema.Entity, in schema.Record) error {
+	bad := schema.Violations{}
+	for _, f := range e.Record.Fields {
+		ref, ok := in[f.Name].(schema.Record)
+		to := g.entities[f.Reference]
+		if f.Kind != schema.Foreign || !ok || to == nil || to.EndpointKey == "" || ref["id"] != nil {
+			continue
+		}
+		key, ok := ref[to.EndpointKey].(string)
+		if !ok || len(ref) != 1 {
+			continue
+		}
+		id, _, ok := g.collection(to.Name).Lookup(r, to.EndpointKey, key)
+		if !ok {
+			bad[f.Name] = schema.Violations{to.EndpointKey: "the foreign key cannot be resolved with '" +
+				lua(ref) + "' for an existing '" + to.Name + "' entity"}
+			continue
+		}
+		in[f.Name] = schema.Record{"id": id}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	msg := strings.Replace(bad.String(), "schema violation", "foreign key unresolved", 1)
+	return &Error{reason: UnresolvedName, Message: strings.Replace(msg, "foreign key unresolved (", "foreign keys unresolved (", 1), Fields: bad}
+}
+
+func (g *Gateway) write(tx *store.Tx, e *schema.Entity, r schema.Record, insert bool) error {
+	c, id := g.collection(e.Name), r["id"].(string)
+	put := c.Put
+	if insert {
+		put = c.Insert
+	}
+	if err := put(tx, id, &r); err != nil {
+		if v, ok := errors.AsType[*store.Violation](err); ok {
+			return g.explain(e, r, v)
+		}
+		return err
+	}
+	return nil
+}
+
+// present returns a record as clients see it. Stored records are shared, so it is a copy
+// where anything differs.
+func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
+	at, ok := r[expiresField].(float64)
+	if !ok {
+		return r
+	}
+	out := make(schema.Record, len(r))
+	for k, v := range r {
+		out[k] = v
+	}
+	delete(out, expiresField)
+	out["ttl"] = max(at-float64(g.deps.Clock.Now().Unix()), 0)
+	return out
+}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"regexp"
+	"time"
+)
+
+// Protocol is one of the protocols a route answers and a service speaks.
+type Protocol uint8
+
+// The protocols served.
+const (
+	HTTP Protocol = 1 << iota
+	HTTPS
+	GRPC
+	GRPCS
+)
+
+var protocolByName = map[string]Protocol{"http": HTTP, "https": HTTPS, "grpc": GRPC, "grpcs": GRPCS}
+
+// Service is an upstream as the data plane uses it: a compiled, immutable view of the
+// stored entity.
+type Service struct {
+	ID       string
+	Name     string
+	Protocol Protocol // exactly one
+	Host     string
+	Port     int
+	Path     string // "" or a path that starts with a slash
+	Tags     []string
+	Enabled  bool
+
+	Retries        int // further attempts after the first
+	ConnectTimeout time.Duration
+	ReadTimeout    time.Duration // between two reads, not for the whole answer
+	WriteTimeout   time.Duration // between two writes
+
+	TLSVerify bool
+
+	// Authority is host:port, and HostHeader what the Host header says where the route
+	// does not preserve the client's: the host, and the port where it is not the
+	// protocol's own.
+	Authority  string
+	HostHeader string
+}
+
+// TLS reports whether the service is spoken to over TLS.
+func (s *Service) TLS() bool { return s.Protocol&(HTTPS|GRPCS) != 0 }
+
+// GRPC reports whether the service is spoken to in HTTP/2 as gRPC.
+func (s *Service) GRPC() bool { return s.Protocol&(GRPC|GRPCS) != 0 }
+
+// Route is a compiled, immutable view of the stored entity.
+type Route struct {
+	ID        string
+	Name      string
+	Protocols Protocol // set
+	Tags      []string
+	Service   *Service // nil where the route has none
+
+	StripPath         bool
+	PreserveHost      bool
+	RedirectStatus    int // for plain HTTP on a route of HTTPS alone
+	RequestBuffering  bool
+	ResponseBuffering bool
+
+	methods       []string
+	hosts         []hostRule
+	paths         []pathRule
+	headers       []headerRule
+	snis          []hostRule
+	regexPriority int
+	createdAt     int64
+}
+
+// hostRule is one entry of hosts or snis: exact, or with a wildcard as its first or last
+// label. text is in lower case and without the asterisk. port 0 stands for any.
+type hostRule struct {
+	kind hostKind
+	text string
+	port int
+}
+
+type hostKind uint8
+
+const (
+	hostExact  hostKind = iota
+	hostSuffix          // *.example.com: text is ".example.com"
+	hostPrefix          // example.*: text is "example."
+)
+
+func (h hostRule) match(host string, port int) bool {
+	if h.port != 0 && h.port != port {
+		return false
+	}
+	switch h.kind {
+	case hostSuffix:
+		return len(host) >= len(h.text) && host[len(host)-len(h.text):] == h.text
+	case hostPrefix:
+		return len(host) >= len(h.text) && host[:len(h.text)] == h.text
+	default:
+		return host == h.text
+	}
+}
+
+// pathRule is one entry of paths: a plain prefix, or a regular expression anchored at
+// its start.
+type pathRule struct {
+	prefix string
+	regex  *regexp.Regexp // nil for a prefix
+}
+
+// headerRule is one entry of headers: any of the values, or the expression, must match
+// one line of that name.
+type headerRule struct {
+	name   string
+	values []string // lower case
+	regex  *regexp.Regexp
+}
+
+// Consumer is a compiled view of a consumer.
+type Consumer struct {
+	ID       string
+	Username string
+	CustomID string
+	Tags     []string
+}
+
+// Credential is what an authentication plugin found: the identity of a stored
+// credential, without its secret.
+type Credential struct {
+	ID         string
+	ConsumerID string
+	// Identifier is what X-Credential-Identifier tells the upstream; empty for kinds
+	// of credential that are nothing but a secret.
+	Identifier string
+}

@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// Exchange is one request and its answer: the only type plugins see, whatever HTTP
+// engine carries it. It is owned by one goroutine at a time and reused afterwards, so a
+// plugin must not keep it, and every string and slice it hands out is valid only until
+// the exchange ends: they may lie in a connection's read buffer. Clone what must live
+// longer (strings.Clone).
+//
+// Life: the engine fills Conn, Request and the body; Gateway.Access routes and runs the
+// rewrite and access plugins; then either a plugin has answered (Answered), or the
+// engine forwards the request as Upstream says, hands the answer's head to
+// Gateway.HeaderFilter and its body to Gateway.BodyFilter. Gateway.Log ends it.
+type Exchange struct {
+	Conn     *Conn
+	Request  Request
+	Response Response
+	Upstream Upstream
+	Times    Times
+
+	ctx        context.Context
+	gw         *Gateway
+	snap       *snapshot
+	chain      *chain
+	match      Match
+	consumer   *Consumer
+	credential *Credential
+	anonymous  bool
+	answered   bool
+	forwarded  bool
+	idDone     bool
+	id         [32]byte
+	values     []value
+	body       requestBody
+}
+
+// Conn is what the exchanges of one client connection share.
+type Conn struct {
+	Client     netip.AddrPort
+	ClientIP   string // Client's address in text
+	ServerPort int
+	TLS        *tls.ConnectionState // nil for clear text
+}
+
+// Request is the client's request. Plugins may change Method, Header, RawQuery and, by
+// SetBody, the body; the change goes to the upstream.
+type Request struct {
+	Method    string
+	Scheme    string // http or https
+	Proto     int    // major version of HTTP: 1 or 2
+	Minor     int
+	Authority string // the Host header or :authority as sent
+	Host      string // Authority's host in lower case, without port
+	Port      int    // Authority's port, else the port the connection came in on
+	RawPath   string // as sent
+	Path      string // normalised; see NormalizePath
+	RawQuery  string // as sent, without the question mark
+	HasQuery  bool   // there was a question mark
+	Header    Header // without Host; hop-by-hop lines are still there
+	Trailer   *Header
+	Length    int64 // of the body; -1 where it is unknown
+}
+
+// Response is the answer on its way to the client.
+type Response struct {
+	Status int
+	Header Header
+	Body   []byte // of an answer a plugin gave; an upstream's body is streamed
+	Length int64  // of an upstream's body; -1 where it is unknown
+}
+
+// Upstream says where and how the request is forwarded. It is set when a route has
+// matched; access plugins may change it.
+type Upstream struct {
+	Service    *Service // nil where the route has none
+	Path       string   // normalised; escaped when it is sent
+	HostHeader string
+}
+
+// Times are the readings a log needs. The zero time stands for "not reached".
+type Times struct {
+	Start          time.Time // the request's head was read
+	UpstreamStart  time.Time // the first attempt began
+	UpstreamHeader time.Time // the upstream's head was read
+	End            time.Time // the answer was written
+	BytesIn        int64     // of the request's body
+	BytesOut       int64     // of the answer's body
+	Tries          int       // attempts to reach the upstream
+	UpstreamStatus int
+	ClientGone     bool // the client left before the answer was written
+}
+
+type value struct{ key, value any }
+
+func (x *Exchange) reset() {
+	req, resp := x.Request.Header, x.Response.Header
+	req.Reset()
+	resp.Reset()
+	values := x.values
+	clear(values)
+	body := x.body
+	body.reset()
+	*x = Exchange{gw: x.gw, values: values[:0], body: body}
+	x.Request.Header, x.Response.Header = req, resp
+}
+
+// Context is done when the client has gone or the node is told to stop.
+func (x *Exchange) Context() context.Context {
+	if x.ctx == nil {
+		return context.Background()
+	}
+	return x.ctx
+}
+
+// SetContext is for the engine.
+func (x *Exchange) SetContext(ctx context.Context) { x.ctx = ctx }
+
+// ID returns the request id, 32 hexadecimal digits, under which the request appears in
+// every log, at the upstream, and in error bodies.
+func (x *Exchange) ID() string { return aliasString(x.idBytes()) }
+
+func (x *Exchange) idBytes() []byte {
+	if !x.idDone {
+		const digits = "0123456789abcdef"
+		for half := range 2 {
+			v := rand.Uint64() // unique, not secret
+			for i := range 16 {
+				x.id[half*16+i] = digits[v&15]
+				v >>= 4
+			}
+		}
+		x.idDone = true
+	}
+	return x.id[:]
+}
+
+// Route returns the matched route, nil where none matched.
+func (x *Exchange) Route() *Route { return x.match.Route }
+
+// Match returns the matched route with what of the path it matched.
+func (x *Exchange) Match() Match { return x.match }
+
+// Consumer returns the authenticated consumer, or nil.
+func (x *Exchange) Consumer() *Consumer { return x.consumer }
+
+// Credential returns the credential the request was authenticated by, or nil.
+func (x *Exchange) Credential() *Credential { return x.credential }
+
+// Headers that tell the upstream who was authenticated.
+const (
+	headerConsumerID       = "X-Consumer-ID"
+	headerConsumerCustomID = "X-Consumer-Custom-ID"
+	headerConsumerUsername = "X-Consumer-Username"
+	headerCredential       = "X-Credential-Identifier"
+	headerAnonymous        = "X-Anonymous-Consumer"
+)
+
+// Authenticate records who the request is from, and tells the upstream in the
+// X-Consumer-* headers, after removing any the client sent. A nil credential makes it
+// the anonymous consumer. From here on the plugins configured for the consumer apply.
+func (x *Exchange) Authenticate(c *Consumer, cred *Credential) {
+	x.consumer, x.credential, x.anonymous = c, cred, cred == nil
+	h := &x.Request.Header
+	setOrDel := func(name, value string) {
+		if value == "" {
+			h.Del(name)
+		} else {
+			h.Set(name, value)
+		}
+	}
+	setOrDel(headerConsumerID, c.ID)
+	setOrDel(headerConsumerCustomID, c.CustomID)
+	setOrDel(headerConsumerUsername, c.Username)
+	if cred == nil {
+		h.Del(headerCredential)
+		h.Set(headerAnonymous, "true")
+		return
+	}
+	setOrDel(headerCredential, cred.Identifier)
+	h.Del(headerAnonymous)
+}
+
+// Respond ends the exchange with an answer of ours: no further access plugin runs and
+// nothing is forwarded. It may be called in the rewrite and access phases. body must not
+// change until the exchange ends.
+func (x *Exchange) Respond(status int, body []byte, headers ...Field) {
+	x.answered = true
+	x.Response.Status = status
+	x.Response.Body = body
+	x.Response.Length = int64(len(body))
+	for _, f := range headers {
+		x.Response.Header.Add(f.Name, f.Value)
+	}
+}
+
+// Answered reports whether Respond or Fail was called.
+func (x *Exchange) Answered() bool { return x.answered }
+
+// FromUpstream reports whether the answer came from an upstream.
+func (x *Exchange) FromUpstream() bool { return x.forwarded }
+
+// SetForwarded is for the engine: the answer's head came from the upstream.
+func (x *Exchange) SetForwarded() { x.forwarded = true; x.answered = false }
+
+// Put keeps a value for the rest of the exchange under key, which should be a pointer
+// or a value of a type private to the plugin.
+func (x *Exchange) Put(key, v any) {
+	for i := range x.values {
+		if x.values[i].key == key {
+			x.values[i].value = v
+			return
+		}
+	}
+	x.values = append(x.values, value{key, v})
+}
+
+// Value returns what Put kept under key, or nil.
+func (x *Exchange) Value(key any) any {
+	for i := range x.values {
+		if x.values[i].key == key {
+			return x.values[i].value
+		}
+	}
+	return nil
+}

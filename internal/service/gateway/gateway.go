@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+// Version is the version of Kong whose behaviour the gateway has.
+const Version = "3.9.1"
+
+// Deps is what the gateway needs from others.
+type Deps struct {
+	Store   *store.Store
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Plugins []Plugin // the kinds of plugin there are
+	// Observe is told of every exchange after its log phase, for metrics and access logs.
+	// It must not keep the exchange. It may be nil.
+	Observe func(*Exchange)
+}
+
+// Gateway holds the entities, and the router and plugin chains compiled from them.
+type Gateway struct {
+	deps        Deps
+	kinds       map[string]*kind
+	entities    map[string]*schema.Entity
+	order       []*schema.Entity
+	collections map[string]collection
+
+	current  atomic.Pointer[snapshot]
+	building sync.Mutex
+	compiled compiled
+	dirty    chan struct{}
+	retired  sync.WaitGroup // snapshots that still hold plugin instances
+	cancel   func()
+	pool     sync.Pool
+}
+
+// kind is a registered plugin with what New derives from it.
+type kind struct {
+	*Plugin
+	order  int
+	record *schema.Field
+}
+
+// New registers the entities with the store and compiles the first snapshot. Call it
+// before the store serves traffic, and Close when no listener uses the gateway any more.
+func New(d Deps) (*Gateway, error) {
+	g := &Gateway{
+		deps: d, kinds: map[string]*kind{}, entities: map[string]*schema.Entity{},
+		collections: map[string]collection{}, dirty: make(chan struct{}, 1),
+	}
+	g.pool.New = func() any { return &Exchange{gw: g} }
+	kinds := slices.Clone(d.Plugins)
+	slices.SortFunc(kinds, func(a, b Plugin) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
+	})
+	plugins := g.pluginsEntity()
+	entities := []*schema.Entity{services, routes, consumers, plugins}
+	for i := range kinds {
+		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
+		if g.kinds[k.Name] != nil {
+			return nil, fmt.Errorf("gateway: plugin %q is listed twice", k.Name)
+		}
+		g.kinds[k.Name] = k
+		entities = append(entities, k.Entities...)
+	}
+	for _, e := range entities {
+		if g.entities[e.Name] != nil {
+			return nil, fmt.Errorf("gateway: entity %q is declared twice", e.Name)
+		}
+		g.entities[e.Name] = e
+		g.collections[e.Name] = register(d.Store, e)
+	}
+	g.order = entities
+	g.current.Store(g.build(d.Store.Snapshot()))
+	g.cancel = d.Store.Subscribe(func(_ *store.Snapshot, changes []store.Change) {
+		if len(changes) > 0 && !slices.ContainsFunc(changes, func(c store.Change) bool {
+			return strings.HasPrefix(c.Collection, prefix)
+		}) {
+			return
+		}
+		select {
+		case g.dirty <- struct{}{}:
+		default:
+		}
+	})
+	return g, nil
+}
+
+// Run follows changes that other nodes made and removes expired records, until ctx ends.
+func (g *Gateway) Run(ctx context.Context) error {
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.dirty:
+			g.refresh()
+		case <-sweep.C:
+			if err := g.Sweep(ctx); err != nil && ctx.Err() == nil {
+				g.deps.Log.Warn("removing expired records", "err", err)
+			}
+		}
+	}
+}
+
+// Sweep removes records whose ttl has passed. They have been invisible since.
+func (g *Gateway) Sweep(ctx context.Context) error {
+	for _, e := range g.order {
+		if !e.Expires {
+			continue
+		}
+		var ids []string
+		for id, doc := range g.collection(e.Name).All(g.deps.Store.Snapshot(), "") {
+			if g.expired(*doc) {
+				ids = append(ids, id)
+			}
+		}
+		for _, id := range ids {
+			if err := g.deps.Store.Update(ctx, func(tx *store.Tx) error {
+				if doc, ok := g.collection(e.Name).Get(tx, id); !ok || !g.expired(*doc) {
+					return nil
+				}
+				_, err := g.collection(e.Name).Delete(tx, id)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refresh makes the data plane show at least the store's present revision. Writers that
+// wait here together share one build.
+func (g *Gateway) refresh() {
+	want := g.deps.Store.Snapshot().Revision()
+	if g.current.Load().revision >= want {
+		return
+	}
+	g.building.Lock()
+	defer g.building.Unlock()
+	view := g.deps.Store.Snapshot()
+	old := g.current.Load()
+	if old.revision >= want {
+		return
+	}
+	g.current.Store(g.build(view))
+	old.release()
+}
+
+// Close waits until no exchange uses a plugin any more and closes the instances. The
+// listeners must have stopped.
+func (g *Gateway) Close() {
+	g.cancel()
+	g.current.Load().release()
+	g.retired.Wait()
+}
+
+// Entities returns the entities in the order they were declared.
+func (g *Gateway) Entities() []*schema.Entity { return g.order }
+
+// Entity returns an entity by the name of its collection.
+func (g *Gateway) Entity(name string) (*schema.Entity, bool) {
+	e, ok := g.entities[name]
+	return e, ok
+}
+
+// Plugins returns the kinds of plugin in the order they run.
+func (g *Gateway) Plugins() []Plugin {
+	out := make([]Plugin, len(g.kinds))
+	for _, k := range g.kinds {
+		out[k.order] = *k.Plugin
+	}
+	return out
+}
+
+// PluginRecord returns the record of the plugins entity for one kind.
+func (g *Gateway) PluginRecord(name string) (*schema.Field, []schema.Check, bool) {
+	k, ok := g.kinds[name]
+	if !ok {
+		return nil, nil, false
+	}
+	return k.record, k.Checks, true
+}
+
+// EnabledPlugins returns the names of the kinds configured anywhere, sorted.
+func (g *Gateway) EnabledPlugins() []string {
+	out := []string{}
+	for _, doc := range g.collection("plugins").All(g.deps.Store.Snapshot(), "") {
+		if n := str((*doc)["name"]); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Consumer finds a consumer by id, or where that fails by username.
+func (g *Gateway) Consumer(idOrName string) (*Consumer, bool) {
+	id, r, ok := g.find(g.deps.Store.Snapshot(), consumers, idOrName)
+	if !ok {
+		return nil, false
+	}
+	return &Consumer{ID: id, Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"])}, true
+}
+
+// ByUnique finds an entity by the value of a unique field. Records whose ttl has passed
+// are not found.
+func (g *Gateway) ByUnique(collection, field, value string) (schema.Record, bool) {
+	_, doc, ok := g.collection(collection).Lookup(g.deps.Store.Snapshot(), field, value)
+	if !ok || g.expired(*doc) {
+		return nil, false
+	}
+	return *doc, true
+}

@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"strings"
+	"time"
+)
+
+// Begin returns an empty exchange that holds the current snapshot. The engine fills it,
+// passes it through the phases, and gives it back to End.
+func (g *Gateway) Begin() *Exchange {
+	x := g.pool.Get().(*Exchange)
+	x.snap = g.acquire()
+	x.chain = x.snap.global
+	return x
+}
+
+// Access routes the request and runs the rewrite and access plugins. Afterwards the
+// exchange is either answered, or Upstream says where it goes.
+func (g *Gateway) Access(x *Exchange) {
+	s := x.snap
+	x.chain = s.global
+	for _, p := range s.global.rewrite {
+		if p.Rewrite(x); x.answered {
+			return
+		}
+	}
+	r := &x.Request
+	q := Query{Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path, TLS: x.Conn.TLS != nil, Headers: &r.Header}
+	if q.TLS {
+		q.SNI = x.Conn.TLS.ServerName
+	}
+	m, ok := s.router.match(&q)
+	if !ok {
+		x.Fail(404, "no Route matched with those values")
+		return
+	}
+	x.match = m
+	route := m.Route
+	x.chain = s.chainFor(route, m.at)
+	if !x.protocolFits() {
+		return
+	}
+	if service := route.Service; service != nil {
+		x.Upstream.Service = service
+		x.Upstream.Path = upstreamPath(service.Path, r.Path, m.Prefix, route.StripPath)
+		x.Upstream.HostHeader = service.HostHeader
+		if route.PreserveHost && r.Authority != "" {
+			x.Upstream.HostHeader = r.Authority
+		}
+	}
+	x.runAccess()
+	if !x.answered && x.Upstream.Service == nil {
+		x.Fail(503, "no Service found with those values")
+	}
+}
+
+// runAccess runs the access plugins in order. When one of them authenticates a consumer
+// that has plugins of its own, the rest of the way is that consumer's chain.
+func (x *Exchange) runAccess() {
+	steps := x.chain.access
+	for i := 0; i < len(steps); i++ {
+		step := steps[i]
+		before := x.consumer
+		step.run.Access(x)
+		if x.consumer != before && x.consumer != nil {
+			if c := x.snap.chainForConsumer(x.match.Route, x.match.at, x.consumer.ID); c != x.chain {
+				x.chain, steps = c, c.access
+				i = -1
+				for i+1 < len(steps) && steps[i+1].order <= step.order {
+					i++
+				}
+			}
+		}
+		if x.answered {
+			return
+		}
+	}
+}
+
+// protocolFits answers requests that reached a route in a protocol it does not take.
+func (x *Exchange) protocolFits() bool {
+	p := x.match.Route.Protocols
+	secure := x.Request.Scheme == "https"
+	if p&(GRPC|GRPCS) != 0 {
+		switch {
+		case !strings.HasPrefix(x.Request.Header.Get("Content-Type"), "application/grpc"):
+			x.Fail(415, "Non-gRPC request matched gRPC route")
+		case x.Request.Proto != 2:
+			x.Response.Header.Add("Connection", "Upgrade")
+			x.Response.Header.Add("Upgrade", "HTTP/2")
+			x.Fail(426, "Please use HTTP2 protocol")
+		case p&GRPC == 0 && !secure:
+			x.Respond(200, nil, Field{"Content-Type", "application/grpc"}, Field{"grpc-status", "1"},
+				Field{"grpc-message", "gRPC request matched gRPCs route"})
+		}
+		return !x.answered
+	}
+	if p&HTTP != 0 || secure {
+		return true
+	}
+	route := x.match.Route
+	if route.RedirectStatus == 426 {
+		x.Response.Header.Add("Connection", "Upgrade")
+		x.Response.Header.Add("Upgrade", "TLS/1.2, HTTP/1.1")
+		x.Fail(426, "Please use HTTPS protocol")
+		return false
+	}
+	target := string(AppendTarget(nil, x.Request.Path, x.Request.RawQuery, x.Request.HasQuery))
+	x.Respond(route.RedirectStatus, nil, Field{"Location", "https://" + x.Request.Host + target})
+	return false
+}
+
+// HeaderFilter runs the header filters over the answer's head, whoever gave it.
+func (g *Gateway) HeaderFilter(x *Exchange) {
+	for _, p := range x.chain.header {
+		p.HeaderFilter(x)
+	}
+}
+
+// FiltersBody reports whether BodyFilter has to be called at all.
+func (x *Exchange) FiltersBody() bool { return len(x.chain.body) > 0 }
+
+// BodyFilter runs the body filters over one chunk of the answer's body.
+func (g *Gateway) BodyFilter(x *Exchange, chunk []byte, last bool) []byte {
+	for _, p := range x.chain.body {
+		chunk = p.BodyFilter(x, chunk, last)
+	}
+	return chunk
+}
+
+// End runs the log phase, reports the exchange, and takes it back. The exchange must not
+// be used afterwards.
+func (g *Gateway) End(x *Exchange) {
+	if x.Times.End.IsZero() {
+		x.Times.End = time.Now()
+	}
+	if x.chain != nil {
+		for _, p := range x.chain.log {
+			p.Log(x)
+		}
+	}
+	if g.deps.Observe != nil {
+		g.deps.Observe(x)
+	}
+	snap := x.snap
+	x.reset()
+	g.pool.Put(x)
+	snap.release()
+}
+
+// Discard takes back an exchange that never was a request: the client closed the
+// connection before it sent one.
+func (g *Gateway) Discard(x *Exchange) {
+	snap := x.snap
+	x.reset()
+	g.pool.Put(x)
+	snap.release()
+}

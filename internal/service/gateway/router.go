@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Query is what a request is matched by.
+type Query struct {
+	Method  string
+	Host    string // lower case, without port
+	Port    int
+	Path    string // normalised
+	SNI     string
+	TLS     bool
+	Headers *Header
+}
+
+// Match is the outcome of routing.
+type Match struct {
+	Route *Route
+	// Prefix is the part of the path that the route strips, and that X-Forwarded-Prefix
+	// tells; empty where the route strips nothing.
+	Prefix string
+	rule   *pathRule
+	at     int // position of the route in its snapshot
+}
+
+// Captures returns what the groups of the route's regular expression captured in path,
+// unnamed groups by number; nil where a prefix matched.
+func (m Match) Captures(path string) (names, values []string) {
+	if m.rule == nil || m.rule.regex == nil {
+		return nil, nil
+	}
+	return m.rule.regex.SubexpNames(), m.rule.regex.FindStringSubmatch(path)
+}
+
+// A split is a route with those of its paths that share one priority: Kong splits a
+// route with prefixes of several lengths, and keeps its regular expressions in one group.
+type split struct {
+	route   *Route
+	at      int // position of the route in its snapshot
+	rank    int // position in the order of priority, 0 first
+	regexes []*pathRule
+	len     int // length of the group's prefixes, 0 where it has none
+}
+
+// candidate is a split as it lies in a bucket: with the port its host asked for, and the
+// rule that led to it.
+type candidate struct {
+	*split
+	port int
+	rule *pathRule
+}
+
+// router finds the route of highest priority that matches a request. It is immutable.
+//
+// Splits lie in buckets by host: one per exact host, one per wildcard, one for splits
+// that name no host. Inside a bucket prefixes form a radix tree; regular expressions
+// and splits without a path are lists. Every list is in order of rank, so that a search
+// ends as soon as it has something better than what is left.
+type router struct {
+	exact  map[string]*bucket
+	suffix map[string]*bucket
+	prefix map[string]*bucket
+	any    *bucket
+}
+
+type bucket struct {
+	tree     node
+	regex    []candidate
+	pathless []candidate
+}
+
+func newRouter(routes []*Route) *router {
+	splits := splitRoutes(routes)
+	r := &router{
+		exact: map[string]*bucket{}, suffix: map[string]*bucket{}, prefix: map[string]*bucket{}, any: new(bucket),
+	}
+	for _, s := range splits { // in order of rank, so every list comes out in it
+		if len(s.route.hosts) == 0 {
+			r.any.add(s, 0)
+		}
+		for _, h := range s.route.hosts {
+			m := r.exact
+			switch h.kind {
+			case hostSuffix:
+				m = r.suffix
+			case hostPrefix:
+				m = r.prefix
+			}
+			b := m[h.text]
+			if b == nil {
+				b = new(bucket)
+				m[h.text] = b
+			}
+			b.add(s, h.port)
+		}
+	}
+	return r
+}
+
+func (b *bucket) add(s *split, port int) {
+	switch {
+	case len(s.regexes) > 0:
+		b.regex = append(b.regex, candidate{s, port, nil})
+	case s.len > 0:
+		for i := range s.route.paths {
+			if p := &s.route.paths[i]; p.regex == nil && len(p.prefix) == s.len {
+				b.tree.insert(p.prefix, candidate{s, port, p})
+			}
+		}
+	default:
+		b.pathless = append(b.pathless, candidate{s, port, nil})
+	}
+}
+
+// match finds the route for q; ok is false where there is none. It does not allocate,
+// unless a regular expression's match has to be measured.
+func (r *router) match(q *Query) (Match, bool) {
+	s := search{q: q}
+	if len(r.exact) > 0 {
+		if b := r.exact[q.Host]; b != nil {
+			s.bucket(b)
+		}
+	}
+	if len(r.suffix) > 0 {
+		for i := range len(q.Host) {
+			if q.Host[i] == '.' {
+				if b := r.suffix[q.Host[i:]]; b != nil {
+					s.bucket(b)
+				}
+			}
+		}
+	}
+	if len(r.prefix) > 0 {
+		for i := range len(q.Host) {
+			if q.Host[i] == '.' {
+				if b := r.prefix[q.Host[:i+1]]; b != nil {
+					s.bucket(b)
+				}
+			}
+		}
+	}
+	s.bucket(r.any)
+	if s.best == nil {
+		return Match{}, false
+	}
+	m := Match{Route: s.best.route, rule: s.rule, at: s.best.at}
+	switch {
+	case s.rule == nil || !m.Route.StripPath:
+	case s.rule.regex != nil:
+		m.Prefix = q.Path[:s.rule.regex.FindStringIndex(q.Path)[1]]
+	default:
+		m.Prefix = q.Path[:len(s.rule.prefix)]
+	}
+	return m, true
+}
+
+// search is one walk through the buckets that may hold the answer.
+type search struct {
+	q    *Query
+	best *split
+	rule *pathRule
+}
+
+func (s *search) bucket(b *bucket) {
+	s.list(b.pathless)
+	path := s.q.Path
+	for n := &b.tree; n != nil; {
+		s.list(n.entries)
+		n, path = n.next(path)
+	}
+	for _, c := range b.regex {
+		if s.best != nil && c.rank >= s.best.rank {
+			break
+		}
+		if !c.conditions(s.q) {
+			continue
+		}
+		for _, rule := range c.regexes {
+			if rule.regex.MatchString(s.q.Path) {
+				s.best, s.rule = c.split, rule
+				break
+			}
+		}
+	}
+}
+
+func (s *search) list(cs []candidate) {
+	for i := range cs {
+		c := &cs[i]
+		if s.best != nil && c.rank >= s.best.rank {
+			return
+		}
+		if c.conditions(s.q) {
+			s.best, s.rule = c.split, c.rule
+			return
+		}
+	}
+}
+
+// conditions checks everything but host name and path, which led here.
+func (c *candidate) conditions(q *Query) bool {
+	if c.port != 0 && c.port != q.Port {
+		return false
+	}
+	r := c.route
+	if len(r.methods) > 0 && !slices.Contains(r.methods, q.Method) {
+		return false
+	}
+	if len(r.snis) > 0 && q.TLS && !slices.ContainsFunc(r.snis, func(h hostRule) bool { return h.match(q.SNI, 0) }) {
+		return false
+	}
+	for i := range r.headers {
+		if !r.headers[i].match(q.Headers) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *headerRule) match(h *Header) bool {
+	if h == nil {
+		return false
+	}
+	for _, f := range h.Fields() {
+		if !EqualFold(f.Name, r.name) {
+			continue
+		}
+		if r.regex != nil && r.regex.MatchString(f.Value) {
+			return true
+		}
+		if len(r.values) > 0 && slices.Contains(r.values, lowerASCII(f.Value)) {
+			return true
+		}
+	}
+	return false
+}
+
+// splitRoutes returns the routes' splits in order of priority, ranked.
+func splitRoutes(routes []*Route) []*split {
+	splits := make([]*split, 0, len(routes))
+	for at, r := range routes {
+		var regexes []*pathRule
+		var lengths []int
+		for i := range r.paths {
+			p := &r.paths[i]
+			if p.regex != nil {
+				regexes = append(regexes, p)
+			} else if !slices.Contains(lengths, len(p.prefix)) {
+				lengths = append(lengths, len(p.prefix))
+			}
+		}
+		if len(regexes) > 0 {
+			splits = append(splits, &split{route: r, at: at, regexes: regexes})
+		}
+		for _, n := range lengths {
+			splits = append(splits, &split{route: r, at: at, len: n})
+		}
+		if len(r.paths) == 0 {
+			splits = append(splits, &split{route: r, at: at})
+		}
+	}
+	slices.SortStableFunc(splits, comparePriority)
+	for i, s := range splits {
+		s.rank = i
+	}
+	return splits
+}
+
+// comparePriority orders splits as Kong's traditional_compatible router does, highest
+// priority first: more kinds of condition, hosts without a wildcard, more headers, a
+// regular expression, its regex_priority, the longer prefix, the older route.
+func comparePriority(a, b *split) int {
+	return cmp.Or(
+		cmp.Compare(b.route.categories(), a.route.categories()),
+		compareBool(b.route.plainHosts(), a.route.plainHosts()),
+		cmp.Compare(min(len(b.route.headers), 255), min(len(a.route.headers), 255)),
+		compareBool(len(b.regexes) > 0, len(a.regexes) > 0),
+		cmp.Compare(b.regexPriority(), a.regexPriority()),
+		cmp.Compare(b.len, a.len),
+		cmp.Compare(a.route.createdAt, b.route.createdAt),
+		strings.Compare(a.route.ID, b.route.ID),
+	)
+}
+
+func (s *split) regexPriority() int {
+	if len(s.regexes) == 0 {
+		return 0
+	}
+	return s.route.regexPriority
+}
+
+// categories counts the kinds of condition a route sets.
+func (r *Route) categories() int {
+	n := 0
+	for _, set := range [...]bool{
+		len(r.methods) > 0, len(r.hosts) > 0, len(r.headers) > 0, len(r.snis) > 0, len(r.paths) > 0,
+	} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// plainHosts reports whether the route names hosts and none of them has a wildcard.
+func (r *Route) plainHosts() bool {
+	return len(r.hosts) > 0 && !slices.ContainsFunc(r.hosts, func(h hostRule) bool { return h.kind != hostExact })
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}

@@ -1,0 +1,266 @@
+package gateway
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+// closeTimeout bounds how long a retired plugin instance may take to close.
+const closeTimeout = 10 * time.Second
+
+// snapshot is everything the data plane needs, compiled from one revision of the store.
+// It never changes. Exchanges hold it while they use it, so that plugin instances close
+// only when nobody can be inside them.
+type snapshot struct {
+	gw       *Gateway
+	revision int64
+	router   *router
+	chains   []atomic.Pointer[chain]
+	global   *chain
+	plugins  map[scope][]*instance
+	all      []*instance
+	// consumerPlugins tells which consumers have plugins of their own.
+	consumerPlugins    map[string]bool
+	consumerChains     sync.Map // chainKey → *chain
+	consumerChainCount atomic.Int64
+
+	refs atomic.Int64 // one for being current, one for every exchange
+}
+
+// acquire takes a hold on the current snapshot.
+func (g *Gateway) acquire() *snapshot {
+	for {
+		s := g.current.Load()
+		n := s.refs.Load()
+		if n > 0 && s.refs.CompareAndSwap(n, n+1) {
+			return s
+		}
+	}
+}
+
+// release gives a hold back. Whoever gives back the last one closes the plugin
+// instances that no newer snapshot has.
+func (s *snapshot) release() {
+	if s.refs.Add(-1) == 0 {
+		go s.retire()
+	}
+}
+
+func (s *snapshot) retire() {
+	for _, in := range s.all {
+		in.release(s.gw)
+	}
+	s.gw.retired.Done()
+}
+
+// compiled remembers what was made of a stored document, so that a change recompiles
+// what changed and nothing else. Documents are immutable and shared, so that a
+// document's address is its identity.
+type compiled struct {
+	services map[*schema.Record]*Service
+	routes   map[*schema.Record]*compiledRoute
+	plugins  map[*schema.Record]*instance
+}
+
+type compiledRoute struct {
+	route   *Route
+	service *Service // with which it was compiled
+}
+
+// build compiles a snapshot from the store. It is called under g.building.
+func (g *Gateway) build(view *store.Snapshot) *snapshot {
+	old := g.compiled
+	next := compiled{
+		services: make(map[*schema.Record]*Service, len(old.services)),
+		routes:   make(map[*schema.Record]*compiledRoute, len(old.routes)),
+		plugins:  make(map[*schema.Record]*instance, len(old.plugins)),
+	}
+	services := make(map[string]*Service, len(old.services))
+	for id, doc := range g.collection("services").All(view, "") {
+		s := old.services[doc]
+		if s == nil {
+			s = compileService(id, *doc)
+		}
+		next.services[doc], services[id] = s, s
+	}
+	routes := make([]*Route, 0, len(old.routes))
+	for id, doc := range g.collection("routes").All(view, "") {
+		service := services[refID((*doc)["service"])]
+		c := old.routes[doc]
+		if c == nil || c.service != service {
+			c = &compiledRoute{compileRoute(id, *doc, service), service}
+		}
+		next.routes[doc] = c
+		if service == nil || service.Enabled {
+			routes = append(routes, c.route)
+		}
+	}
+	s := &snapshot{
+		gw: g, revision: view.Revision(), plugins: map[scope][]*instance{}, consumerPlugins: map[string]bool{},
+		chains: make([]atomic.Pointer[chain], len(routes)),
+	}
+	for id, doc := range g.collection("plugins").All(view, "") {
+		if enabled, _ := (*doc)["enabled"].(bool); !enabled {
+			continue
+		}
+		in := old.plugins[doc]
+		if in == nil {
+			in = g.newInstance(id, *doc)
+		}
+		next.plugins[doc] = in
+		in.holders.Add(1)
+		s.all = append(s.all, in)
+		s.plugins[in.scope] = append(s.plugins[in.scope], in)
+		if in.scope.consumer != "" {
+			s.consumerPlugins[in.scope.consumer] = true
+		}
+	}
+	s.router = newRouter(routes)
+	s.global = newChain(s.applicable(nil, ""))
+	s.refs.Store(1)
+	g.compiled = next
+	g.retired.Add(1)
+	return s
+}
+
+func compileService(id string, r schema.Record) *Service {
+	s := &Service{
+		ID: id, Name: str(r["name"]), Protocol: protocolByName[str(r["protocol"])],
+		Host: str(r["host"]), Port: num(r["port"]), Path: str(r["path"]), Tags: list(r["tags"]),
+		Retries:        num(r["retries"]),
+		ConnectTimeout: millis(r["connect_timeout"]),
+		ReadTimeout:    millis(r["read_timeout"]),
+		WriteTimeout:   millis(r["write_timeout"]),
+	}
+	s.Enabled, _ = r["enabled"].(bool)
+	s.TLSVerify, _ = r["tls_verify"].(bool)
+	host := s.Host
+	if strings.Contains(host, ":") {
+		host = "[" + strings.Trim(host, "[]") + "]"
+	}
+	s.Authority = host + ":" + strconv.Itoa(s.Port)
+	s.HostHeader = s.Authority
+	if s.TLS() && s.Port == 443 || !s.TLS() && s.Port == 80 {
+		s.HostHeader = host
+	}
+	return s
+}
+
+func compileRoute(id string, r schema.Record, service *Service) *Route {
+	route := &Route{
+		ID: id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
+		RedirectStatus: num(r["https_redirect_status_code"]),
+		methods:        list(r["methods"]),
+		regexPriority:  num(r["regex_priority"]),
+		createdAt:      int64(num(r["created_at"])),
+	}
+	route.StripPath, _ = r["strip_path"].(bool)
+	route.PreserveHost, _ = r["preserve_host"].(bool)
+	route.RequestBuffering, _ = r["request_buffering"].(bool)
+	route.ResponseBuffering, _ = r["response_buffering"].(bool)
+	for _, p := range list(r["protocols"]) {
+		route.Protocols |= protocolByName[p]
+	}
+	for _, h := range list(r["hosts"]) {
+		route.hosts = append(route.hosts, parseHostRule(h))
+	}
+	for _, h := range list(r["snis"]) {
+		route.snis = append(route.snis, parseHostRule(h))
+	}
+	for _, p := range list(r["paths"]) {
+		rule, err := parsePathRule(p)
+		if err != nil { // validated when it was written
+			continue
+		}
+		route.paths = append(route.paths, rule)
+	}
+	headers, _ := r["headers"].(schema.Record)
+	for name, values := range headers {
+		route.headers = append(route.headers, parseHeaderRule(name, list(values)))
+	}
+	return route
+}
+
+func parseHostRule(h string) hostRule {
+	rule := hostRule{text: strings.ToLower(h)}
+	if name, port, ok := strings.Cut(rule.text, ":"); ok {
+		if n, err := strconv.Atoi(port); err == nil {
+			rule.text, rule.port = name, n
+		}
+	}
+	switch {
+	case strings.HasPrefix(rule.text, "*."):
+		rule.kind, rule.text = hostSuffix, rule.text[1:]
+	case strings.HasSuffix(rule.text, ".*"):
+		rule.kind, rule.text = hostPrefix, rule.text[:len(rule.text)-1]
+	}
+	return rule
+}
+
+// parsePathRule compiles one entry of a route's paths: "~" begins a regular expression,
+// anchored at its start; anything else is a prefix.
+func parsePathRule(p string) (pathRule, error) {
+	expr, ok := strings.CutPrefix(p, "~")
+	if !ok {
+		normal, _ := NormalizePath(p)
+		return pathRule{prefix: normal}, nil
+	}
+	re, err := regexp.Compile("^(?:" + expr + ")")
+	return pathRule{regex: re}, err
+}
+
+func parseHeaderRule(name string, values []string) headerRule {
+	rule := headerRule{name: name}
+	for _, v := range values {
+		if expr, ok := strings.CutPrefix(v, "~*"); ok && len(values) == 1 {
+			if re, err := regexp.Compile("(?i)" + expr); err == nil {
+				rule.regex = re
+				continue
+			}
+		}
+		rule.values = append(rule.values, strings.ToLower(v))
+	}
+	return rule
+}
+
+// refID returns the id a foreign field points at, or "".
+func refID(v any) string {
+	r, _ := v.(schema.Record)
+	id, _ := r["id"].(string)
+	return id
+}
+
+func str(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func num(v any) int {
+	n, _ := v.(float64)
+	if n > math.MaxInt32 || n < math.MinInt32 {
+		return int(int64(n))
+	}
+	return int(n)
+}
+
+func millis(v any) time.Duration { return time.Duration(num(v)) * time.Millisecond }
+
+// list returns the strings of a list; nil for anything else.
+func list(v any) []string {
+	l, _ := v.([]any)
+	out := make([]string, 0, len(l))
+	for _, e := range l {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}

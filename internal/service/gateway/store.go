@@ -1,0 +1,128 @@
+package gateway
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+type collection = *store.Collection[schema.Record]
+
+const (
+	// prefix keeps the gateway's collections apart from those of other services.
+	prefix       = "gateway."
+	togetherRule = "@together"
+	tagRule      = "@tag"
+	// expiresField holds the moment a record with a ttl ends, in seconds since 1970. It is
+	// stored and never shown.
+	expiresField = "@expires"
+)
+
+// register declares the entity's collection with the rules its fields imply.
+func register(s *store.Store, e *schema.Entity) collection {
+	var rules []store.Rule[schema.Record]
+	for _, f := range e.Record.Fields {
+		name := f.Name
+		switch {
+		case f.Unique:
+			rules = append(rules, store.Unique(name, func(r *schema.Record) []string {
+				if v, ok := (*r)[name].(string); ok {
+					return []string{v}
+				}
+				return nil
+			}))
+		case f.Kind == schema.Foreign && f.Unserved == "":
+			on := store.Restrict
+			if f.Cascade {
+				on = store.Cascade
+			}
+			rules = append(rules, store.Refers(name, prefix+f.Reference, func(r *schema.Record) []string {
+				if id := refID((*r)[name]); id != "" {
+					return []string{id}
+				}
+				return nil
+			}, on))
+		case name == "tags":
+			rules = append(rules, store.Index(tagRule, func(r *schema.Record) []string { return list((*r)["tags"]) }))
+		}
+	}
+	if len(e.UniqueTogether) > 0 {
+		rules = append(rules, store.Unique(togetherRule, func(r *schema.Record) []string {
+			key, _ := json.Marshal(together(e, *r))
+			return []string{string(key)}
+		}))
+	}
+	return store.Register(s, prefix+e.Name, rules...)
+}
+
+// together picks the fields that must be unique in combination.
+func together(e *schema.Entity, r schema.Record) schema.Record {
+	out := schema.Record{}
+	for _, name := range e.UniqueTogether {
+		out[name] = r[name]
+	}
+	return out
+}
+
+// collection returns the collection of an entity by its name.
+func (g *Gateway) collection(name string) collection { return g.collections[name] }
+
+// find returns the record under an id, or under the endpoint key where key is no UUID.
+func (g *Gateway) find(r store.Reader, e *schema.Entity, key string) (id string, rec schema.Record, ok bool) {
+	c := g.collections[e.Name]
+	var doc *schema.Record
+	switch {
+	case schema.IsUUID(key):
+		id = strings.ToLower(key)
+		doc, ok = c.Get(r, id)
+	case e.EndpointKey != "":
+		id, doc, ok = c.Lookup(r, e.EndpointKey, key)
+	}
+	if !ok || g.expired(*doc) {
+		return "", nil, false
+	}
+	return id, *doc, true
+}
+
+func (g *Gateway) expired(r schema.Record) bool {
+	at, ok := r[expiresField].(float64)
+	return ok && float64(g.deps.Clock.Now().Unix()) >= at
+}
+
+// explain turns a store's violation into the error Kong gives for it.
+func (g *Gateway) explain(e *schema.Entity, rec schema.Record, v *store.Violation) *Error {
+	switch v.Reason() {
+	case store.Duplicate:
+		fields := schema.Record{v.Rule: v.Value}
+		switch v.Rule {
+		case togetherRule:
+			fields = together(e, rec)
+		case "key":
+			if g.isKeyRule(e) {
+				break
+			}
+			return &Error{reason: NotUnique, Message: "primary key violation on key '" + lua(schema.Record{"id": v.Key}) + "'",
+				Fields: schema.Record{"id": v.Key}}
+		}
+		return &Error{reason: NotUnique, Message: "UNIQUE violation detected on '" + lua(fields) + "'", Fields: fields}
+	case store.Dangling:
+		f := e.Record.Field(v.Rule)
+		ref := schema.Record{"id": v.Value}
+		msg := "the foreign key '" + lua(ref) + "' does not reference an existing '" + f.Reference + "' entity."
+		return &Error{reason: UnknownReference, Message: msg, Fields: schema.Record{f.Name: ref}}
+	}
+	by := strings.TrimPrefix(v.By, prefix)
+	of := strings.TrimPrefix(v.Collection, prefix)
+	return &Error{reason: StillReferenced,
+		Message: "an existing '" + by + "' entity references this '" + of + "' entity",
+		Fields:  schema.Record{"@referenced_by": by}}
+}
+
+// isKeyRule tells an entity with a unique field called "key" from a clash of ids, which
+// the store calls "key" as well.
+func (g *Gateway) isKeyRule(e *schema.Entity) bool {
+	return slices.ContainsFunc(e.Record.Fields, func(f *schema.Field) bool { return f.Name == "key" && f.Unique })
+}
