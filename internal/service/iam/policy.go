@@ -383,12 +383,7 @@ func (c condition) holds(a access) bool {
 	if c.operator == "null" {
 		return len(c.values) > 0 && (c.values[0] == "true") == !present
 	}
-	positive, negated := strings.CutPrefix(c.operator, "not")
-	if rest, isNot := cutNot(c.operator); isNot {
-		positive, negated = rest, true
-	} else if c.operator != "notipaddress" {
-		positive, negated = c.operator, false
-	}
+	positive, negated := cutNot(c.operator)
 	if !present {
 		return c.ifExists || negated
 	}
@@ -397,8 +392,8 @@ func (c condition) holds(a access) bool {
 }
 
 // cutNot turns stringnotequals into stringequals, and so on.
-func cutNot(operator string) (string, bool) {
-	for _, kind := range []string{"string", "arn"} {
+func cutNot(operator string) (positive string, negated bool) {
+	for _, kind := range []string{"", "string", "arn"} {
 		if rest, ok := strings.CutPrefix(operator, kind+"not"); ok {
 			return kind + rest, true
 		}
