@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"strings"
 )
 
 // Protocol is one of the forms in which AWS APIs put operations on the wire.
@@ -63,4 +64,15 @@ type message struct {
 
 func newMessage() *message {
 	return &message{header: http.Header{}, query: url.Values{}, status: http.StatusOK}
+}
+
+// setEntry sets a header that is an entry of a map. Clients take the key of the entry from the header of
+// an answer as it stands, so there it is in lower case, as S3 writes it; that of a request is
+// read without regard to case.
+func (m *message) setEntry(name, value string) {
+	if m.method == "" {
+		m.header[strings.ToLower(name)] = []string{value}
+	} else {
+		m.header.Set(name, value)
+	}
 }

@@ -74,7 +74,7 @@ func writeBinding(f *field, v reflect.Value, m *message) {
 		}
 	case inPrefix:
 		for _, k := range sortedKeys(v) {
-			m.header.Set(f.wire+strings.TrimSpace(k), strings.TrimSpace(v.MapIndex(reflect.ValueOf(k)).String()))
+			m.setEntry(f.wire+strings.TrimSpace(k), strings.TrimSpace(v.MapIndex(reflect.ValueOf(k)).String()))
 		}
 	case inStatus:
 		m.status = int(v.Int())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -99,7 +100,7 @@ func (s *server) read(c *call) error {
 		if err != nil {
 			return err
 		}
-		c.m.query = form
+		maps.Copy(c.m.query, form) // presigned calls have theirs in the URL
 	}
 	return nil
 }
@@ -157,7 +158,7 @@ func (s *server) verify(c *call) error {
 		method: c.r.Method, path: c.r.URL.EscapedPath(), header: c.r.Header, host: c.r.Host,
 		length: c.r.ContentLength, s3: c.protocol == S3, signed: c.auth.signed,
 	}
-	// The form of a query call has taken the place of the URL's parameters.
+	// The parameters of the URL alone: a form has been added to those of the call.
 	var err error
 	if canonical.query, err = parseForm(c.r.URL.RawQuery); err != nil {
 		return err
@@ -302,7 +303,7 @@ func (s *server) errorMessage(c *call, err error, m *message) *Error {
 func (s *server) send(c *call, m *message) error {
 	h := c.w.Header()
 	for k, v := range m.header {
-		h[http.CanonicalHeaderKey(k)] = v
+		h[k] = v
 	}
 	if m.stream == nil {
 		if h.Get("Content-Length") == "" && c.r.Method != http.MethodHead && m.status != http.StatusNoContent && m.status != http.StatusNotModified {
