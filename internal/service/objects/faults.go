@@ -1,0 +1,25 @@
+package objects
+
+import "sluice.dev/sluice/internal/base/fault"
+
+// Reasons of this service.
+var (
+	NoBucket           = &fault.Reason{Kind: fault.NotFound, Name: "NoBucket"}
+	NoObject           = &fault.Reason{Kind: fault.NotFound, Name: "NoObject"}
+	NoUpload           = &fault.Reason{Kind: fault.NotFound, Name: "NoUpload"}
+	BucketExists       = &fault.Reason{Kind: fault.Exists, Name: "BucketExists"}
+	BucketNotEmpty     = &fault.Reason{Kind: fault.Conflict, Name: "BucketNotEmpty"}
+	NoEncryption       = &fault.Reason{Kind: fault.NotFound, Name: "NoEncryption"}
+	InvalidBucketName  = &fault.Reason{Kind: fault.Invalid, Name: "InvalidBucketName"}
+	InvalidArgument    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidArgument"}
+	KeyTooLong         = &fault.Reason{Kind: fault.Invalid, Name: "KeyTooLong"}
+	MetadataTooLarge   = &fault.Reason{Kind: fault.Invalid, Name: "MetadataTooLarge"}
+	TooLarge           = &fault.Reason{Kind: fault.TooLarge, Name: "EntityTooLarge"}
+	TooSmall           = &fault.Reason{Kind: fault.Invalid, Name: "EntityTooSmall"}
+	InvalidPart        = &fault.Reason{Kind: fault.Invalid, Name: "InvalidPart"}
+	InvalidPartOrder   = &fault.Reason{Kind: fault.Invalid, Name: "InvalidPartOrder"}
+	InvalidRange       = &fault.Reason{Kind: fault.Invalid, Name: "InvalidRange"}
+	PreconditionFailed = &fault.Reason{Kind: fault.Conflict, Name: "PreconditionFailed"}
+	NotModified        = &fault.Reason{Kind: fault.Conflict, Name: "NotModified"}
+	Busy               = &fault.Reason{Kind: fault.Throttled, Name: "Busy"}
+)

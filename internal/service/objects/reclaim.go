@@ -1,0 +1,217 @@
+package objects
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"sluice.dev/sluice/internal/base/kv"
+	"sluice.dev/sluice/internal/base/segment"
+)
+
+// Run gives back space until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.cfg.ReclaimEvery)
+	defer tick.Stop()
+	var r reclaimer
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := r.pass(ctx, s); err != nil && ctx.Err() == nil {
+				s.deps.Log.Error("objects: giving back space", "error", err)
+			}
+		}
+	}
+}
+
+// Reclaim gives back space now: the bytes of deleted objects, and what crashes left behind.
+func (s *Service) Reclaim(ctx context.Context) error {
+	var r reclaimer
+	return errors.Join(r.pass(ctx, s), r.pass(ctx, s))
+}
+
+// reclaimer remembers which segments nothing referred to. Only one that was so in two
+// passes is deleted, as a part is on the disk before its metadata is.
+type reclaimer struct{ idle map[uint64]bool }
+
+func (r *reclaimer) pass(ctx context.Context, s *Service) error {
+	s.bytes.mu.Lock()
+	writing := make(map[uint64]bool, len(s.bytes.writing))
+	for id := range s.bytes.writing {
+		writing[id] = true
+	}
+	s.bytes.mu.Unlock()
+	ids, err := s.bytes.segments()
+	if err != nil {
+		return err
+	}
+	if err := s.sweepBuckets(ctx); err != nil {
+		return err
+	}
+	live, err := s.liveBytes(ctx)
+	if err != nil {
+		return err
+	}
+	idle := map[uint64]bool{}
+	var sparse []uint64
+	for _, id := range ids {
+		if writing[id] {
+			continue
+		}
+		st, err := os.Stat(s.bytes.path(id))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch used := live[id]; {
+		case used == 0 && r.idle[id]:
+			if err := os.Remove(s.bytes.path(id)); err != nil {
+				return fmt.Errorf("objects: %w", err)
+			}
+		case used == 0:
+			idle[id] = true
+		case used*2 < st.Size():
+			sparse = append(sparse, id)
+		}
+	}
+	r.idle = idle
+	for _, id := range sparse {
+		if err := s.evacuate(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frameLength is what a part takes in its segment.
+func frameLength(size int64) int64 {
+	return size + (size+frameBytes-1)/frameBytes*segment.Overhead
+}
+
+// liveBytes counts what metadata refers to, by segment.
+func (s *Service) liveBytes(ctx context.Context) (map[uint64]int64, error) {
+	live := map[uint64]int64{}
+	for e, err := range s.deps.Index.Scan(ctx, kv.Prefix([]byte("o/"))) {
+		var o object
+		if err == nil {
+			err = json.Unmarshal(e.Value, &o)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range o.Parts {
+			live[p.Segment] += frameLength(p.Size)
+		}
+	}
+	for e, err := range s.deps.Index.Scan(ctx, kv.Prefix([]byte("p/"))) {
+		var p uploadPart
+		if err == nil {
+			err = json.Unmarshal(e.Value, &p)
+		}
+		if err != nil {
+			return nil, err
+		}
+		live[p.Part.Segment] += frameLength(p.Part.Size)
+	}
+	return live, nil
+}
+
+// sweepBuckets removes the metadata that a put left in a bucket deleted in the same moment.
+func (s *Service) sweepBuckets(ctx context.Context) error {
+	known := map[string]bool{}
+	for _, d := range s.records.buckets.All(s.deps.Store.Snapshot(), "") {
+		known[d.ID] = true
+	}
+	for _, kind := range []string{"o/", "u/", "p/"} {
+		low, high := []byte(kind), kv.After([]byte(kind))
+		for low != nil {
+			var next []byte
+			for e, err := range s.deps.Index.Scan(ctx, kv.Range{Low: low, High: high}) {
+				if err != nil {
+					return err
+				}
+				id := string(e.Key[len(kind) : len(kind)+36]) // a UUID
+				next = kv.After([]byte(kind + id + "/"))
+				if !known[id] && !s.bucketIDKnown(id) {
+					b := s.deps.Index.NewBatch()
+					b.DeleteRange([]byte(kind+id+"/"), next)
+					if err := b.Commit(); err != nil {
+						return err
+					}
+				}
+				break
+			}
+			low = next
+		}
+	}
+	return nil
+}
+
+func (s *Service) bucketIDKnown(id string) bool {
+	for _, d := range s.records.buckets.All(s.deps.Store.Snapshot(), "") {
+		if d.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// evacuate moves the small parts of a sparse common segment into the present one. Frames
+// are moved sealed, so no key is needed.
+func (s *Service) evacuate(ctx context.Context, id uint64) error {
+	buckets := map[string]bool{}
+	for _, d := range s.records.buckets.All(s.deps.Store.Snapshot(), "") {
+		buckets[d.ID] = true
+	}
+	for bucket := range buckets {
+		base := objectKey(bucket, "")
+		for e, err := range s.deps.Index.Scan(ctx, kv.Prefix(base)) {
+			var o object
+			if err == nil {
+				err = json.Unmarshal(e.Value, &o)
+			}
+			if err != nil {
+				return err
+			}
+			for i, p := range o.Parts {
+				if p.Segment == id && !p.Own {
+					if err := s.move(ctx, bucket, string(e.Key[len(base):]), i, p); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) move(ctx context.Context, bucket, key string, index int, p part) error {
+	f, err := os.Open(s.bytes.path(p.Segment))
+	if err != nil {
+		return fmt.Errorf("objects: %w", err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	moved := &smallPart{frames: make([]byte, frameLength(p.Size))}
+	if _, err := f.ReadAt(moved.frames, p.Offset); err != nil {
+		return segment.Damage(err, s.bytes.path(p.Segment), p.Offset)
+	}
+	if err := s.bytes.commits.Append(ctx, moved, int64(len(moved.frames))); err != nil {
+		return err
+	}
+	mu := s.lock(bucket, key)
+	mu.Lock()
+	defer mu.Unlock()
+	o, err := s.getObject(bucket, key)
+	if err != nil || o == nil || index >= len(o.Parts) || string(o.Parts[index].Salt) != string(p.Salt) {
+		return err // replaced or deleted meanwhile: the copy is garbage too
+	}
+	o.Parts[index].Segment, o.Parts[index].Offset = moved.segment, moved.offset
+	return s.deps.Index.Set(objectKey(bucket, key), encode(o))
+}
