@@ -23,7 +23,7 @@ type Body struct {
 
 // Checksum is one verified digest of a body.
 type Checksum struct {
-	Algorithm string // CRC32, CRC32C, CRC64NVME, SHA1 or SHA256
+	Algorithm string // CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512 or MD5
 	Value     string // base64
 }
 

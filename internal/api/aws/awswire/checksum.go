@@ -4,6 +4,7 @@ import (
 	"crypto/md5"  //nolint:gosec // Content-MD5 is a transport checksum here
 	"crypto/sha1" //nolint:gosec // as is SHA1
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
 	"hash"
@@ -22,11 +23,16 @@ var sums = map[string]func() hash.Hash{
 	"CRC64NVME": func() hash.Hash { return crc64nvme.New() },
 	"SHA1":      sha1.New,
 	"SHA256":    sha256.New,
+	"SHA512":    sha512.New,
+	"MD5":       md5.New,
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-const sumHeader = "x-amz-checksum-"
+const (
+	sumHeader  = "x-amz-checksum-"
+	contentMD5 = "Content-MD5" // in place of an algorithm: it is a checksum of its own header
+)
 
 func digestOf(algorithm string, body []byte) string {
 	h := sums[algorithm]()
@@ -36,7 +42,7 @@ func digestOf(algorithm string, body []byte) string {
 
 // sum is one digest that a body must have.
 type sum struct {
-	algorithm string // a name of sums, or MD5
+	algorithm string // a name of sums, or contentMD5
 	hash      hash.Hash
 	want      []byte // nil until the trailer says it
 }
@@ -47,22 +53,18 @@ type sum struct {
 func checksums(h http.Header, headers bool) ([]*sum, error) {
 	var out []*sum
 	if v := h.Get("Content-MD5"); v != "" {
-		s := &sum{algorithm: "MD5", hash: md5.New()}
+		s := &sum{algorithm: contentMD5, hash: md5.New()}
 		if !s.claim(v) {
 			return nil, failf(malformedMD5, "The Content-MD5 you specified was invalid.")
 		}
 		out = append(out, s)
 	}
-	for _, name := range sumNames {
-		v := h.Get(sumHeader + name)
-		if v == "" || !headers {
-			continue
+	if headers {
+		claimed, err := claimedSums(h)
+		if err != nil {
+			return nil, err
 		}
-		s := &sum{algorithm: name, hash: sums[name]()}
-		if !s.claim(v) {
-			return nil, failf(malformedSum, "Value for %s%s header is invalid.", sumHeader, strings.ToLower(name))
-		}
-		out = append(out, s)
+		out = append(out, claimed...)
 	}
 	for _, trailer := range announced(h) {
 		name, ok := strings.CutPrefix(trailer, sumHeader)
@@ -73,7 +75,7 @@ func checksums(h http.Header, headers bool) ([]*sum, error) {
 		out = append(out, &sum{algorithm: name, hash: sums[name]()})
 	}
 	n := len(out)
-	if n > 0 && out[0].algorithm == "MD5" {
+	if n > 0 && out[0].algorithm == contentMD5 {
 		n--
 	}
 	if n > 1 {
@@ -82,7 +84,28 @@ func checksums(h http.Header, headers bool) ([]*sum, error) {
 	return out, nil
 }
 
-var sumNames = []string{"CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"}
+// claimedSums reads the checksum headers. A claim that we cannot check is refused: its sender
+// would take the answer for a confirmation.
+func claimedSums(h http.Header) ([]*sum, error) {
+	var out []*sum
+	for k := range h {
+		header := strings.ToLower(k)
+		name, ok := strings.CutPrefix(header, sumHeader)
+		if !ok || name == "algorithm" || name == "type" || name == "mode" {
+			continue
+		}
+		name = strings.ToUpper(name)
+		if sums[name] == nil {
+			return nil, failf(malformedSum, "The algorithm type you specified in %s header is invalid.", clip(header))
+		}
+		s := &sum{algorithm: name, hash: sums[name]()}
+		if !s.claim(h.Get(k)) {
+			return nil, failf(malformedSum, "Value for %s header is invalid.", header)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
 
 // announced returns the names of the trailers that the request says will follow its body.
 func announced(h http.Header) []string {
@@ -117,7 +140,7 @@ func (s *sum) check() error {
 	if subtle.ConstantTimeCompare(s.hash.Sum(nil), s.want) == 1 {
 		return nil
 	}
-	if s.algorithm == "MD5" {
+	if s.algorithm == contentMD5 {
 		return failf(wrongSum, "The Content-MD5 you specified did not match what we received.")
 	}
 	return failf(wrongSum, "The %s you specified did not match the calculated checksum.", s.algorithm)

@@ -110,7 +110,7 @@ func (b *contentReader) check() error {
 func (b *contentReader) proved() []Checksum {
 	var out []Checksum
 	for _, s := range b.sums {
-		if s.algorithm != "MD5" {
+		if s.algorithm != contentMD5 {
 			out = append(out, s.checksum())
 		}
 	}

@@ -458,3 +458,13 @@ func (p *platform) client() *awswire.Client {
 }
 
 func (p *platform) logged() string { return strings.TrimSpace(p.log.String()) }
+
+// oneKey knows a single key.
+type oneKey struct{ id, secret string }
+
+func (k oneKey) Lookup(_ context.Context, id string) (awswire.Credential, error) {
+	if id != k.id {
+		return awswire.Credential{}, noKey.New("no key %s", id)
+	}
+	return awswire.Credential{Secret: k.secret, Identity: caller.Identity{Account: account}}, nil
+}

@@ -45,8 +45,13 @@ func (s *server) route(c *call) error {
 			return nil
 		}
 	}
-	c.protocol = scoped.API.Protocols[0]
-	return failf(unknownOp, "The request names no operation.")
+	// The scoped API takes neither forms nor paths, so the scope is another API's.
+	if isForm(r) || c.m.query.Has("Action") {
+		c.protocol = Query
+	} else if s.bySigning["s3"] != nil {
+		c.protocol = S3
+	}
+	return failf(wrongSignature, "Credential should be scoped to correct service: it is for '%s'.", scoped.API.Signing)
 }
 
 // routeTarget finds the API of X-Amz-Target: Kinesis_20131202.CreateStream.

@@ -91,13 +91,17 @@ func New(cfg Config) http.Handler {
 
 func (s *server) add(svc Service) {
 	f := &front{Service: svc, handlers: map[string]Handler{}}
+	var missing []string
 	for _, h := range svc.Handlers {
 		f.handlers[h.name] = h
 		planOf(h.in) // a type without a wire form is found now
 		planOf(h.out)
 		if svc.Resources[h.name] == nil {
-			s.log.Error("operation has no row of actions and is refused", "service", svc.API.Name, "operation", h.name)
+			missing = append(missing, h.name)
 		}
+	}
+	if missing != nil {
+		s.log.Error("operations without a row of actions are refused", "service", svc.API.Name, "operations", missing)
 	}
 	for i := range svc.API.Ops {
 		f.routes = append(f.routes, newRestRoute(&svc.API.Ops[i], true))

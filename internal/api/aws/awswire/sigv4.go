@@ -52,15 +52,16 @@ func hmacSHA256(key []byte, data string) []byte {
 
 // canonical is a request as signatures see it.
 type canonical struct {
-	method  string
-	path    string // escaped, as sent
-	query   url.Values
-	header  http.Header
-	host    string
-	length  int64 // of the body, for clients that sign content-length
-	s3      bool
-	signed  []string // header names in lower case
-	payload string   // hash of the body, or what stands for it
+	method   string
+	path     string // escaped, as sent
+	verbatim bool   // the path is canonical as it is
+	query    url.Values
+	header   http.Header
+	host     string
+	length   int64 // of the body, for clients that sign content-length
+	s3       bool
+	signed   []string // header names in lower case
+	payload  string   // hash of the body, or what stands for it
 }
 
 // hash returns the hexadecimal SHA-256 of the canonical request.
@@ -68,7 +69,11 @@ func (c *canonical) hash() string {
 	b := make([]byte, 0, 1024)
 	b = append(b, c.method...)
 	b = append(b, '\n')
-	b = append(b, canonicalPath(c.path, c.s3)...)
+	if c.verbatim {
+		b = append(b, c.path...)
+	} else {
+		b = append(b, canonicalPath(c.path, c.s3)...)
+	}
 	b = append(b, '\n')
 	b = c.appendQuery(b)
 	b = append(b, '\n')

@@ -1,0 +1,2 @@
+// Package iam is the front of Identity and Access Management.
+package iam

@@ -1,0 +1,2 @@
+// Package kms is the front of the Key Management Service.
+package kms

@@ -1,0 +1,2 @@
+// Package sts is the front of the Security Token Service.
+package sts
