@@ -11,6 +11,6 @@ var (
 	LimitExceeded   = &fault.Reason{Kind: fault.Exhausted, Name: "LimitExceeded"}
 	MalformedPolicy = &fault.Reason{Kind: fault.Invalid, Name: "MalformedPolicyDocument"}
 	InvalidInput    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidInput"}
-	UnknownKey      = &fault.Reason{Kind: fault.Unauthenticated, Name: "UnknownAccessKey"}
+	UnknownKey      = &fault.Reason{Kind: fault.NotFound, Name: "UnknownAccessKey"}
 	NotNow          = &fault.Reason{Kind: fault.Unavailable, Name: "IdentityUnavailable"}
 )

@@ -111,3 +111,9 @@ func (s *Service) DeleteUser(ctx context.Context, user string) error {
 		return err
 	})
 }
+
+// DescribeRoot returns the account root's ARN to a caller that may ask for it.
+func (s *Service) DescribeRoot(ctx context.Context) (name.ARN, error) {
+	arn := name.ARN{Service: "iam", Account: s.cfg.Account, Resource: "root"}
+	return arn, s.Authorize(ctx, "iam:GetUser", arn)
+}

@@ -1,0 +1,2 @@
+// Package firehose is the front of the delivery streams.
+package firehose

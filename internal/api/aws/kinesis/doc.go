@@ -1,0 +1,2 @@
+// Package kinesis is the Kinesis Data Streams view of the streams.
+package kinesis
