@@ -1,0 +1,408 @@
+package pgwire
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"sluice.dev/sluice/internal/service/warehouse/wire"
+)
+
+// typeInfo is what a client is told of a type.
+type typeInfo struct {
+	oid  uint32
+	size int16
+}
+
+var types = map[wire.Type]typeInfo{
+	wire.Unknown:     {pgtype.TextOID, -1},
+	wire.Bool:        {pgtype.BoolOID, 1},
+	wire.Int16:       {pgtype.Int2OID, 2},
+	wire.Int32:       {pgtype.Int4OID, 4},
+	wire.Int64:       {pgtype.Int8OID, 8},
+	wire.Numeric:     {pgtype.NumericOID, -1},
+	wire.Float32:     {pgtype.Float4OID, 4},
+	wire.Float64:     {pgtype.Float8OID, 8},
+	wire.Text:        {pgtype.TextOID, -1},
+	wire.Bytes:       {pgtype.ByteaOID, -1},
+	wire.Date:        {pgtype.DateOID, 4},
+	wire.Time:        {pgtype.TimeOID, 8},
+	wire.Timestamp:   {pgtype.TimestampOID, 8},
+	wire.TimestampTZ: {pgtype.TimestamptzOID, 8},
+	wire.Interval:    {pgtype.IntervalOID, 16},
+	wire.UUID:        {pgtype.UUIDOID, 16},
+	wire.JSON:        {pgtype.JSONOID, -1},
+}
+
+// typeOf returns the type a client means by an OID; 0 and unknown leave it open.
+func typeOf(oid uint32) (wire.Type, bool) {
+	switch oid {
+	case 0, pgtype.UnknownOID:
+		return wire.Unknown, true
+	case pgtype.VarcharOID, pgtype.BPCharOID, pgtype.NameOID, pgtype.QCharOID:
+		return wire.Text, true
+	case pgtype.JSONBOID:
+		return wire.JSON, true
+	case pgtype.OIDOID:
+		return wire.Int64, true
+	}
+	for t, info := range types {
+		if info.oid == oid && t != wire.Unknown {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+// modifier tells a numeric's precision as PostgreSQL does.
+func modifier(c wire.Column) int32 {
+	if c.Type == wire.Numeric && c.Width > 0 {
+		return int32(c.Width<<16|c.Scale) + 4
+	}
+	return -1
+}
+
+// format returns the format of value i: none given is text, one given is for all.
+func format(formats []int16, i int) int16 {
+	switch {
+	case len(formats) == 0:
+		return 0
+	case len(formats) == 1:
+		return formats[0]
+	case i < len(formats):
+		return formats[i]
+	}
+	return 0
+}
+
+// The protocol counts days and microseconds from 2000-01-01.
+const (
+	epochDays   = 10957
+	epochMicros = epochDays * 86400 * 1_000_000
+)
+
+// encoder turns rows into DataRow messages.
+type encoder struct {
+	columns []wire.Column
+	formats []int16
+	zone    *time.Location
+	buf     []byte
+	ends    []int
+	message pgproto3.DataRow
+	numbers *pgtype.Map
+}
+
+func newEncoder(columns []wire.Column, formats []int16, zone string) *encoder {
+	e := &encoder{columns: columns, numbers: pgtype.NewMap(), ends: make([]int, len(columns))}
+	for i := range columns {
+		e.formats = append(e.formats, format(formats, i))
+	}
+	var err error
+	if e.zone, err = time.LoadLocation(zone); err != nil {
+		e.zone = time.UTC
+	}
+	e.message.Values = make([][]byte, len(columns))
+	return e
+}
+
+// row encodes one row. The message is valid until the next call.
+func (e *encoder) row(cells []wire.Cell) (message *pgproto3.DataRow, size int) {
+	e.buf = e.buf[:0]
+	for i, c := range cells {
+		if c != nil {
+			if e.formats[i] == 1 {
+				e.binary(c, e.columns[i].Type)
+			} else {
+				e.text(c, e.columns[i].Type)
+			}
+		}
+		e.ends[i] = len(e.buf)
+	}
+	start := 0
+	for i, c := range cells {
+		if e.message.Values[i] = nil; c != nil {
+			e.message.Values[i] = e.buf[start:e.ends[i]:e.ends[i]]
+		}
+		start = e.ends[i]
+	}
+	return &e.message, len(e.buf) + 4*len(cells) + 7
+}
+
+func (e *encoder) text(c wire.Cell, t wire.Type) {
+	switch t {
+	case wire.Bool:
+		if c.Bool() {
+			e.buf = append(e.buf, 't')
+		} else {
+			e.buf = append(e.buf, 'f')
+		}
+	case wire.Int16:
+		e.buf = strconv.AppendInt(e.buf, int64(c.Int16()), 10)
+	case wire.Int32:
+		e.buf = strconv.AppendInt(e.buf, int64(c.Int32()), 10)
+	case wire.Int64:
+		e.buf = strconv.AppendInt(e.buf, c.Int64(), 10)
+	case wire.Float32:
+		e.buf = appendFloat(e.buf, float64(c.Float32()), 32)
+	case wire.Float64:
+		e.buf = appendFloat(e.buf, c.Float64(), 64)
+	case wire.Bytes:
+		e.buf = append(e.buf, `\x`...)
+		e.buf = hex.AppendEncode(e.buf, c)
+	case wire.Date:
+		e.buf = appendDate(e.buf, c.Int32())
+	case wire.Time:
+		e.buf = appendClock(e.buf, c.Int64())
+	case wire.Timestamp:
+		e.buf = appendTimestamp(e.buf, c.Int64(), nil)
+	case wire.TimestampTZ:
+		e.buf = appendTimestamp(e.buf, c.Int64(), e.zone)
+	case wire.Interval:
+		months, days, micros := c.Interval()
+		e.buf = appendInterval(e.buf, months, days, micros)
+	case wire.UUID:
+		h := hex.EncodeToString(c)
+		e.buf = append(e.buf, h[:8]+"-"+h[8:12]+"-"+h[12:16]+"-"+h[16:20]+"-"+h[20:]...)
+	default:
+		e.buf = append(e.buf, c...)
+	}
+}
+
+func (e *encoder) binary(c wire.Cell, t wire.Type) {
+	put64 := func(v int64) { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }
+	put32 := func(v int32) { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(v)) }
+	switch t {
+	case wire.Int16:
+		e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(c.Int16()))
+	case wire.Int32, wire.Float32:
+		put32(c.Int32())
+	case wire.Int64, wire.Float64, wire.Time:
+		put64(c.Int64())
+	case wire.Date:
+		switch d := c.Int32(); d {
+		case wire.DateInfinity:
+			put32(math.MaxInt32)
+		case wire.DateMinusInfinity:
+			put32(math.MinInt32)
+		default:
+			put32(d - epochDays)
+		}
+	case wire.Timestamp, wire.TimestampTZ:
+		switch v := c.Int64(); v {
+		case wire.InstantInfinity:
+			put64(math.MaxInt64)
+		case wire.InstantMinusInfinity:
+			put64(math.MinInt64)
+		default:
+			put64(v - epochMicros)
+		}
+	case wire.Interval:
+		months, days, micros := c.Interval()
+		put64(micros)
+		put32(days)
+		put32(months)
+	case wire.Numeric:
+		var n pgtype.Numeric
+		if err := n.Scan(string(c)); err == nil {
+			if b, err := e.numbers.Encode(pgtype.NumericOID, pgtype.BinaryFormatCode, n, e.buf); err == nil {
+				e.buf = b
+			}
+		}
+	default:
+		e.buf = append(e.buf, c...)
+	}
+}
+
+// appendFloat writes the shortest digits that read back the same, as PostgreSQL does.
+func appendFloat(b []byte, v float64, bits int) []byte {
+	switch {
+	case math.IsNaN(v):
+		return append(b, "NaN"...)
+	case math.IsInf(v, 1):
+		return append(b, "Infinity"...)
+	case math.IsInf(v, -1):
+		return append(b, "-Infinity"...)
+	}
+	limit := 1e15
+	if bits == 32 {
+		limit = 1e6
+	}
+	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= limit) {
+		return strconv.AppendFloat(b, v, 'e', -1, bits)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, bits)
+}
+
+func appendDate(b []byte, days int32) []byte {
+	switch days {
+	case wire.DateInfinity:
+		return append(b, "infinity"...)
+	case wire.DateMinusInfinity:
+		return append(b, "-infinity"...)
+	}
+	return appendDay(b, time.Unix(int64(days)*86400, 0).UTC(), "")
+}
+
+// appendDay writes a date and rest behind it; years before 1 are marked BC.
+func appendDay(b []byte, t time.Time, rest string) []byte {
+	year := t.Year()
+	bc := ""
+	if year < 1 {
+		year, bc = 1-year, " BC"
+	}
+	b = fmt.Appendf(b, "%04d-%02d-%02d", year, t.Month(), t.Day())
+	b = append(b, rest...)
+	return append(b, bc...)
+}
+
+func appendClock(b []byte, micros int64) []byte {
+	s := micros / 1_000_000
+	b = fmt.Appendf(b, "%02d:%02d:%02d", s/3600, s/60%60, s%60)
+	return appendFraction(b, micros%1_000_000)
+}
+
+func appendFraction(b []byte, micros int64) []byte {
+	if micros == 0 {
+		return b
+	}
+	return append(b, strings.TrimRight(fmt.Sprintf(".%06d", micros), "0")...)
+}
+
+func appendTimestamp(b []byte, micros int64, zone *time.Location) []byte {
+	switch micros {
+	case wire.InstantInfinity:
+		return append(b, "infinity"...)
+	case wire.InstantMinusInfinity:
+		return append(b, "-infinity"...)
+	}
+	t := time.UnixMicro(micros).UTC()
+	offset := ""
+	if zone != nil {
+		t = t.In(zone)
+		_, seconds := t.Zone()
+		sign := "+"
+		if seconds < 0 {
+			sign, seconds = "-", -seconds
+		}
+		offset = fmt.Sprintf("%s%02d", sign, seconds/3600)
+		if m := seconds / 60 % 60; m != 0 {
+			offset += fmt.Sprintf(":%02d", m)
+		}
+	}
+	clock := appendFraction(fmt.Appendf([]byte(" "), "%02d:%02d:%02d", t.Hour(), t.Minute(), t.Second()), int64(t.Nanosecond()/1000))
+	return appendDay(b, t, string(clock)+offset)
+}
+
+// appendInterval writes PostgreSQL's own style: 1 year 2 mons 3 days 04:05:06.
+func appendInterval(b []byte, months, days int32, micros int64) []byte {
+	start := len(b)
+	unit := func(n int64, name string) {
+		if n == 0 {
+			return
+		}
+		if len(b) > start {
+			b = append(b, ' ')
+		}
+		b = append(strconv.AppendInt(b, n, 10), ' ')
+		if b = append(b, name...); n != 1 {
+			b = append(b, 's')
+		}
+	}
+	unit(int64(months/12), "year")
+	unit(int64(months%12), "mon")
+	unit(int64(days), "day")
+	if micros != 0 || len(b) == start {
+		if len(b) > start {
+			b = append(b, ' ')
+		}
+		if micros < 0 {
+			b, micros = append(b, '-'), -micros
+		}
+		b = appendClock(b, micros)
+	}
+	return b
+}
+
+// decodeParameter turns a client's value into one for the engine. Values in text stay
+// text: the statement casts them, and the engine's own error tells what is wrong.
+func decodeParameter(v []byte, t wire.Type, format int16) (wire.Parameter, error) {
+	if v == nil {
+		return wire.Parameter{Type: t}, nil
+	}
+	if format == 0 {
+		if t == wire.Bytes {
+			if raw, ok := strings.CutPrefix(string(v), `\x`); ok {
+				b, err := hex.DecodeString(raw)
+				return wire.Parameter{Type: wire.Bytes, Value: b}, err
+			}
+		}
+		return wire.Parameter{Type: wire.Text, Value: append(wire.Cell{}, v...)}, nil
+	}
+	if format != 1 {
+		return wire.Parameter{}, fmt.Errorf("format %d is neither text nor binary", format)
+	}
+	if size := types[t].size; size > 0 && len(v) != int(size) {
+		return wire.Parameter{}, fmt.Errorf("a binary %s has %d bytes, not %d", t, size, len(v))
+	}
+	var e wire.Encoder
+	switch t {
+	case wire.Bool:
+		e.Bool(v[0] != 0)
+	case wire.Int16:
+		e.Int16(int16(binary.BigEndian.Uint16(v)))
+	case wire.Int32, wire.Float32:
+		e.Int32(int32(binary.BigEndian.Uint32(v)))
+	case wire.Int64, wire.Float64, wire.Time:
+		e.Int64(int64(binary.BigEndian.Uint64(v)))
+	case wire.Date:
+		switch d := int32(binary.BigEndian.Uint32(v)); d {
+		case math.MaxInt32:
+			e.Int32(wire.DateInfinity)
+		case math.MinInt32:
+			e.Int32(wire.DateMinusInfinity)
+		default:
+			e.Int32(d + epochDays)
+		}
+	case wire.Timestamp, wire.TimestampTZ:
+		switch d := int64(binary.BigEndian.Uint64(v)); d {
+		case math.MaxInt64:
+			e.Int64(wire.InstantInfinity)
+		case math.MinInt64:
+			e.Int64(wire.InstantMinusInfinity)
+		default:
+			e.Int64(d + epochMicros)
+		}
+	case wire.Interval:
+		e.Interval(int32(binary.BigEndian.Uint32(v[12:])), int32(binary.BigEndian.Uint32(v[8:])), int64(binary.BigEndian.Uint64(v)))
+	case wire.UUID:
+		h := hex.EncodeToString(v)
+		return wire.Parameter{Type: wire.Text, Value: wire.Cell(h)}, nil
+	case wire.Numeric:
+		var n pgtype.Numeric
+		if err := pgtype.NewMap().Scan(pgtype.NumericOID, pgtype.BinaryFormatCode, v, &n); err != nil {
+			return wire.Parameter{}, err
+		}
+		s, err := n.Value()
+		if err != nil {
+			return wire.Parameter{}, err
+		}
+		return wire.Parameter{Type: wire.Text, Value: wire.Cell(fmt.Sprint(s))}, nil
+	case wire.Bytes:
+		return wire.Parameter{Type: wire.Bytes, Value: append(wire.Cell{}, v...)}, nil
+	case wire.JSON:
+		if len(v) > 0 && v[0] == 1 { // jsonb puts its version in front
+			v = v[1:]
+		}
+		return wire.Parameter{Type: wire.Text, Value: append(wire.Cell{}, v...)}, nil
+	default:
+		return wire.Parameter{Type: wire.Text, Value: append(wire.Cell{}, v...)}, nil
+	}
+	return wire.Parameter{Type: t, Value: append(wire.Cell{}, e.Bytes()[1:]...)}, nil
+}

@@ -1,0 +1,216 @@
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/warehouse/wire"
+)
+
+// query runs a SELECT or its kin.
+func (s *Session) query(ctx context.Context, st *Statement, args []wire.Parameter) (*Cursor, error) {
+	r, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.query(st, args)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
+	q := st.node.(*query)
+	found, tables, err := r.understand(st.sql, st.types, q.body)
+	if err != nil {
+		return nil, err
+	}
+	if q.explain {
+		r.verb = "EXPLAIN"
+	}
+	x := wire.Execute{SQL: r.text.sql, Parameters: args, Once: !q.explain}
+	columns, err := r.attempt(x, tables, found, false)
+	if errors.Is(err, errReread) {
+		if err = r.restart(); err == nil {
+			columns, err = r.attempt(x, tables, found, true)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Cursor{Columns: columns, run: r}, nil
+}
+
+// attempt executes once, streaming what the statement mentions once.
+func (r *run) attempt(x wire.Execute, tables []*boundTable, found *analysis, gather bool) ([]wire.Column, error) {
+	r.body = 0
+	err := r.prepare(tables, false, func(t *boundTable) ([]string, bool) {
+		if !gather && t.count == 1 && !found.recursive {
+			return nil, false
+		}
+		return needed(t.doc, found), true
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, in := range r.inputs {
+		if in.feed != nil && !gather && in.table.count == 1 && !found.recursive {
+			x.Pipes++
+		}
+	}
+	x.Once = x.Once && x.Pipes > 0
+	return r.execute(x)
+}
+
+// needed returns the columns of a table that a statement may use.
+func needed(t *Table, found *analysis) []string {
+	out := []string{}
+	for _, c := range t.Columns {
+		if found.star || found.strings[c.Name] {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// restart gives the statement a fresh engine and drops the feeds that were begun.
+func (r *run) restart() error {
+	for _, in := range r.inputs {
+		if in.feed != nil {
+			in.feed.close()
+		}
+	}
+	for range r.feeds {
+		<-r.feeding
+	}
+	r.inputs, r.feeds, r.charged = nil, 0, 0
+	if err := r.w.reset(); err != nil {
+		return r.lost(err)
+	}
+	return nil
+}
+
+// understand rewrites a statement's query, which begins at body, lets the engine's parser
+// say what it reads, finds these tables and authorises each.
+func (r *run) understand(sql string, types []wire.Type, body int) (*analysis, []*boundTable, error) {
+	var err error
+	if r.text, err = rewrite(sql, types); err != nil {
+		return nil, nil, err
+	}
+	r.body = r.text.forward(body)
+	found, err := r.parse(r.text.sql[r.body:])
+	if err == nil {
+		var tables []*boundTable
+		if tables, err = r.resolve(found); err == nil {
+			return found, tables, nil
+		}
+	}
+	if p, ok := errors.AsType[*Problem](err); ok && p.Position > 0 {
+		moved := *p
+		moved.Position = r.text.origin(p.Position + r.body)
+		err = &moved
+	}
+	return nil, nil, err
+}
+
+// resolve binds the mentioned tables by the session's search path.
+func (r *run) resolve(found *analysis) ([]*boundTable, error) {
+	snapshot := r.svc.cat.store.Snapshot()
+	var out []*boundTable
+	for _, ref := range found.tables {
+		t, err := r.session.find(r.ctx, snapshot, ref.objectName)
+		if err != nil {
+			return nil, err
+		}
+		t.count = ref.count
+		i := slices.IndexFunc(out, func(o *boundTable) bool { return o.schema == t.schema && o.name == t.name })
+		if i >= 0 { // mentioned with and without its schema
+			out[i].count += t.count
+			continue
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// find looks a table up and authorises reading it.
+func (s *Session) find(ctx context.Context, snapshot *store.Snapshot, n objectName) (*boundTable, error) {
+	t, err := s.lookup(ctx, snapshot, n)
+	if err != nil || t.values != nil {
+		return t, err
+	}
+	if err := s.svc.authorize(ctx, "glue:GetTable", tableResource(t.doc), "relation "+t.name, n.position); err != nil {
+		return nil, err
+	}
+	if t.doc.External == nil {
+		if t.state, err = s.svc.tableState(ctx, t.id); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// lookup finds a table by the search path without authorising anything.
+func (s *Session) lookup(ctx context.Context, snapshot *store.Snapshot, n objectName) (*boundTable, error) {
+	path := []string{n.schema}
+	if n.schema == "" {
+		path = append(slices.Clone(s.settings.searchPath), catalogSchema)
+	}
+	for _, schema := range path {
+		if schema == catalogSchema || schema == informationSchema {
+			v, ok, err := s.catalogTable(ctx, snapshot, schema, n.name)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				return &boundTable{schema: schema, name: n.name, values: v}, nil
+			}
+			continue
+		}
+		doc, ok := s.svc.cat.schema(snapshot, schema)
+		if !ok {
+			continue
+		}
+		if id, t, ok := s.svc.cat.table(snapshot, doc.Namespace, n.name); ok {
+			return &boundTable{schema: schema, name: n.name, id: id, doc: t}, nil
+		}
+	}
+	shown := n
+	switch n.schema {
+	case catalogSchema:
+		shown.schema = "pg_catalog"
+	case informationSchema:
+		shown.schema = "information_schema"
+	}
+	return nil, UndefinedTable.at(n.position, "relation \"%s\" does not exist", shown)
+}
+
+// tableResource is the resource part of a table's ARN.
+func tableResource(t *Table) string {
+	_, container, _ := strings.Cut(t.Namespace, "/")
+	return "table/" + container + "/" + t.Name
+}
+
+// Describe says what a statement takes and returns, as far as that can be known before
+// it runs. Columns are nil where it returns no rows.
+func (st *Statement) Describe(ctx context.Context) ([]wire.Type, []wire.Column, error) {
+	if st.described {
+		return st.types, st.columns, nil
+	}
+	if err := st.describe(ctx); err != nil {
+		st.session.Fail()
+		return nil, nil, err
+	}
+	for i, t := range st.types {
+		if t == wire.Unknown {
+			st.types[i] = wire.Text
+		}
+	}
+	st.described = true
+	return st.types, st.columns, nil
+}
