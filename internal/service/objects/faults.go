@@ -9,7 +9,6 @@ var (
 	NoUpload           = &fault.Reason{Kind: fault.NotFound, Name: "NoUpload"}
 	BucketExists       = &fault.Reason{Kind: fault.Exists, Name: "BucketExists"}
 	BucketNotEmpty     = &fault.Reason{Kind: fault.Conflict, Name: "BucketNotEmpty"}
-	NoEncryption       = &fault.Reason{Kind: fault.NotFound, Name: "NoEncryption"}
 	InvalidBucketName  = &fault.Reason{Kind: fault.Invalid, Name: "InvalidBucketName"}
 	InvalidArgument    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidArgument"}
 	KeyTooLong         = &fault.Reason{Kind: fault.Invalid, Name: "KeyTooLong"}
@@ -20,6 +19,6 @@ var (
 	InvalidPartOrder   = &fault.Reason{Kind: fault.Invalid, Name: "InvalidPartOrder"}
 	InvalidRange       = &fault.Reason{Kind: fault.Invalid, Name: "InvalidRange"}
 	PreconditionFailed = &fault.Reason{Kind: fault.Conflict, Name: "PreconditionFailed"}
-	NotModified        = &fault.Reason{Kind: fault.Conflict, Name: "NotModified"}
+	BadDigest          = &fault.Reason{Kind: fault.Invalid, Name: "BadDigest"}
 	Busy               = &fault.Reason{Kind: fault.Throttled, Name: "Busy"}
 )

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETag is an MD5; it protects nothing
 	"encoding/binary"
@@ -9,6 +10,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/kv"
@@ -201,12 +204,21 @@ type Completed struct {
 	Checksum string // base64; empty: not checked
 }
 
+// Completion says how an upload becomes an object, and what its maker expects of it.
+type Completion struct {
+	Parts     []Completed
+	Condition Condition
+	Size      int64  // of the object; negative: not checked
+	Checksum  string // of the object, base64; empty: not checked
+}
+
 // CompleteUpload makes an object of an upload's parts, in one step.
-func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, list []Completed, c Condition) (Info, error) {
+func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c Completion) (Info, error) {
 	d, u, err := s.upload(ctx, bucket, key, id, "s3:PutObject")
 	if err != nil {
 		return Info{}, err
 	}
+	list := c.Parts
 	if len(list) == 0 {
 		return Info{}, InvalidPart.Field("Parts", "You must specify at least one part")
 	}
@@ -251,7 +263,13 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, li
 	if o.Checksum, err = joinChecksums(u, used); err != nil {
 		return Info{}, err
 	}
-	err = s.commit(d, key, o, c, func(b batch) {
+	if c.Size >= 0 && c.Size != o.Size {
+		return Info{}, InvalidArgument.Field("MpuObjectSize", "the parts are %d bytes together, not %d", o.Size, c.Size)
+	}
+	if c.Checksum != "" && (o.Checksum == nil || o.Checksum.Value != c.Checksum && !strings.HasPrefix(o.Checksum.Value, c.Checksum+"-")) {
+		return Info{}, BadDigest.New("The checksum you specified did not match the checksum of the parts.")
+	}
+	err = s.commit(d, key, o, c.Condition, func(b batch) {
 		b.Delete(uploadKey(d.ID, id))
 		prefix := partsPrefix(d.ID, id)
 		b.DeleteRange(prefix, kv.After(prefix))
@@ -292,8 +310,9 @@ func (s *Service) AbortUpload(ctx context.Context, bucket, key, id string) error
 	return nil
 }
 
-// Uploads lists the uploads under way whose key has the prefix, at most limit.
-func (s *Service) Uploads(ctx context.Context, bucket, prefix string, limit int) (uploads []Upload, more bool, err error) {
+// Uploads lists, in the order of their keys and ids, at most limit uploads under way whose
+// key has the prefix, behind an upload given by key and id, and whether there are more.
+func (s *Service) Uploads(ctx context.Context, bucket, prefix, afterKey, afterID string, limit int) (uploads []Upload, more bool, err error) {
 	d, err := s.bucketNow(ctx, bucket, "s3:ListBucketMultipartUploads", bucketARN(bucket))
 	if err != nil {
 		return nil, false, err
@@ -307,13 +326,15 @@ func (s *Service) Uploads(ctx context.Context, bucket, prefix string, limit int)
 		if err != nil {
 			return nil, false, err
 		}
-		if len(u.Key) < len(prefix) || u.Key[:len(prefix)] != prefix {
-			continue
+		id := string(e.Key[len(base):])
+		behind := u.Key > afterKey || u.Key == afterKey && afterID != "" && id > afterID
+		if strings.HasPrefix(u.Key, prefix) && behind {
+			uploads = append(uploads, u.info(id))
 		}
-		if len(uploads) == limit {
-			return uploads, true, nil
-		}
-		uploads = append(uploads, u.info(string(e.Key[len(base):])))
+	}
+	slices.SortFunc(uploads, func(a, b Upload) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.ID, b.ID)) })
+	if len(uploads) > limit {
+		return uploads[:limit], true, nil
 	}
 	return uploads, false, nil
 }
