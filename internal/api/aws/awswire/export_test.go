@@ -180,3 +180,22 @@ func SignPayload(s Signer, r *http.Request, body []byte, t time.Time) {
 	}
 	s.sign(r, payload, t)
 }
+
+// Verifier returns a check of signatures that keeps its cache between calls.
+func Verifier(creds Credentials, now time.Time, service string) func(*http.Request, []byte) error {
+	v := &verifier{credentials: creds, now: func() time.Time { return now }}
+	return func(r *http.Request, body []byte) error {
+		a, err := authorizationOf(r.Header, nil)
+		if err != nil {
+			return err
+		}
+		credential, err := v.admit(r.Context(), a, service, false)
+		if err != nil {
+			return err
+		}
+		_, err = v.prove(a, credential, &canonical{
+			method: r.Method, path: r.URL.EscapedPath(), header: r.Header, host: r.Host, signed: a.signed, payload: hexHash(body),
+		})
+		return err
+	}
+}

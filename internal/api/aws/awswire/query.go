@@ -35,9 +35,7 @@ func (c queryCodec) readRequest(_ *API, _ *Op, m *message, in reflect.Value) err
 	return r.structure(planOf(in.Type()), in, tree)
 }
 
-// member returns the name of a member in a request.
-func (c queryCodec) member(f *field) string { return formName(f, c.ec2) }
-
+// formName returns the name of a member in a request.
 func formName(f *field, ec2 bool) string {
 	if !ec2 {
 		return f.wire

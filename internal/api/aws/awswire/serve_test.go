@@ -3,13 +3,16 @@ package awswire_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +23,8 @@ import (
 	"sluice.dev/sluice/internal/api/aws/s3"
 	"sluice.dev/sluice/internal/api/aws/sts"
 	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/name"
 )
 
@@ -234,86 +239,6 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// A body must prove itself before it is taken for good.
-func TestBodies(t *testing.T) {
-	p := fixedServer(t)
-	p.s3.buckets["lake"] = map[string]object{}
-	sum := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	crc := "NhCmhg==" // CRC32 of hello
-	for _, tc := range []struct {
-		name   string
-		body   string
-		header []string
-		want   string
-	}{
-		{"plain", "hello", nil, "200"},
-		{"CRC32", "hello", []string{"X-Amz-Checksum-Crc32", crc}, "200"},
-		{"wrong CRC32", "hellO", []string{"X-Amz-Checksum-Crc32", crc}, "400 BadDigest"},
-		{"CRC64NVME", "hello", []string{"X-Amz-Checksum-Crc64nvme", "M3eFcAZSQlc="}, "200"},
-		{"CRC32C", "hello", []string{"X-Amz-Checksum-Crc32c", "mnG7TA=="}, "200"},
-		{"SHA1", "hello", []string{"X-Amz-Checksum-Sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00="}, "200"},
-		{"SHA256", "hello", []string{"X-Amz-Checksum-Sha256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="}, "200"},
-		{"two checksums", "hello", []string{"X-Amz-Checksum-Crc32", crc, "X-Amz-Checksum-Crc32c", "mnG7TA=="}, "400 InvalidRequest"},
-		{"a checksum that is none", "hello", []string{"X-Amz-Checksum-Crc32", "x"}, "400 InvalidRequest"},
-		{"a checksum too short", "hello", []string{"X-Amz-Checksum-Sha256", sum("short")}, "400 InvalidRequest"},
-		{"an unknown checksum", "hello", []string{"X-Amz-Checksum-Xxhash3", sum("12345678")}, "400 InvalidRequest"},
-		{"MD5", "hello", []string{"Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="}, "200"},
-		{"wrong MD5", "hello", []string{"Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg=="}, "400 BadDigest"},
-		{"no MD5", "hello", []string{"Content-MD5", "nonsense"}, "400 InvalidDigest"},
-		{"wrong hash", "hello", []string{"X-Amz-Content-Sha256", strings.Repeat("ab", 32)}, "400 XAmzContentSHA256Mismatch"},
-		{"no hash", "hello", []string{"X-Amz-Content-Sha256", "sometimes"}, "400 InvalidArgument"},
-		{"unsigned payload", "hello", []string{"X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"}, "200"},
-		{"trailer", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("5", "x-amz-checksum-crc32"), "200"},
-		{"two chunks", "2;ext=1\r\nhe\r\n3\r\nllo\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("5", "x-amz-checksum-crc32"), "200"},
-		{"wrong trailer", "5\r\nhellO\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("5", "x-amz-checksum-crc32"), "400 BadDigest"},
-		{"missing trailer", "5\r\nhello\r\n0\r\n\r\n", trailer("5", "x-amz-checksum-crc32"), "400 MalformedTrailerError"},
-		{"unannounced trailer", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("5", ""), "400 MalformedTrailerError"},
-		{"decoded length too small", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("4", "x-amz-checksum-crc32"), "400 IncompleteBody"},
-		{"decoded length too great", "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:" + crc + "\r\n\r\n", trailer("6", "x-amz-checksum-crc32"), "400 IncompleteBody"},
-		{"no decoded length", "5\r\nhello\r\n0\r\n\r\n", trailer("", ""), "411 MissingContentLength"},
-		{"chunk without end", "5\r\nhel", trailer("5", ""), "400 IncompleteBody"},
-		{"chunk longer than it says", "4\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
-		{"chunk of nonsense", "five\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
-		{"negative chunk", "-5\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
-		{"more behind the end", "5\r\nhello\r\n0\r\n\r\nmore", trailer("5", ""), "400 "},
-		{"endless line", strings.Repeat("5", 10000), trailer("5", ""), "400 IncompleteBody"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			clear(p.s3.buckets["lake"])
-			r, err := http.NewRequest("PUT", p.URL+"/lake/k", strings.NewReader(tc.body))
-			must(t, err)
-			for i := 0; i < len(tc.header); i += 2 {
-				if tc.header[i+1] != "" {
-					r.Header.Set(tc.header[i], tc.header[i+1])
-				}
-			}
-			awswire.SignPayload(signer("s3"), r, []byte(tc.body), now)
-			resp, body := do(t, p, r)
-			status, code, _ := strings.Cut(tc.want, " ")
-			if resp.Status[:3] != status || !strings.Contains(body, code) {
-				t.Fatalf("%d %s, want %s", resp.StatusCode, body, tc.want)
-			}
-			o, stored := p.s3.buckets["lake"]["k"]
-			if stored != (status == "200") || stored && string(o.data) != "hello" {
-				t.Errorf("stored: %v, %q", stored, o.data)
-			}
-			if claimed := strings.Contains(strings.Join(tc.header, " ")+tc.body, "hecksum-"); stored && claimed != (len(o.sums) == 1) {
-				t.Errorf("checksums %v", o.sums)
-			}
-			if stored && o.encoding != nil {
-				t.Errorf("the framing was stored as the encoding %s", *o.encoding)
-			}
-		})
-	}
-}
-
-func trailer(length, names string) []string {
-	return []string{
-		"X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "Content-Encoding", "aws-chunked",
-		"X-Amz-Decoded-Content-Length", length, "X-Amz-Trailer", names,
-	}
-}
-
 // A front that answers before the body is proved must not be believed.
 func TestUnreadBody(t *testing.T) {
 	p := serve(t, false)
@@ -353,93 +278,6 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("disk error") }
 
-// Every S3 operation is found by its method, path and query, and no other one.
-func TestS3Routes(t *testing.T) {
-	svc := s3.Service(&fakeS3{})
-	for _, tc := range []struct{ method, target, header, want string }{
-		{"GET", "/", "", "ListBuckets"},
-		{"PUT", "/b", "", "CreateBucket"},
-		{"PUT", "/b/", "", "CreateBucket"},
-		{"DELETE", "/b", "", "DeleteBucket"},
-		{"HEAD", "/b", "", "HeadBucket"},
-		{"GET", "/b", "", "ListObjects"},
-		{"GET", "/b/?prefix=a", "", "ListObjects"},
-		{"GET", "/b?list-type=2", "", "ListObjectsV2"},
-		{"GET", "/b?list-type=1", "", "ListObjects"},
-		{"GET", "/b?location", "", "GetBucketLocation"},
-		{"GET", "/b?location=", "", "GetBucketLocation"},
-		{"GET", "/b?uploads", "", "ListMultipartUploads"},
-		{"GET", "/b?versions", "", "-ListObjectVersions"},
-		{"GET", "/b?acl", "", "-GetBucketAcl"},
-		{"GET", "/b?encryption", "", "GetBucketEncryption"},
-		{"PUT", "/b?encryption", "", "PutBucketEncryption"},
-		{"PUT", "/b?policy", "", "-PutBucketPolicy"},
-		{"DELETE", "/b?encryption", "", "DeleteBucketEncryption"},
-		{"POST", "/b?delete", "", "DeleteObjects"},
-		{"POST", "/b", "", ""},
-		{"PUT", "/b/k", "", "PutObject"},
-		{"PUT", "/b/k?x-id=PutObject", "", "PutObject"},
-		{"PUT", "/b/k?acl", "", "-PutObjectAcl"},
-		{"PUT", "/b/k?tagging", "", "-PutObjectTagging"},
-		{"PUT", "/b/k?partNumber=1&uploadId=u", "", "UploadPart"},
-		{"PUT", "/b/k?partNumber=1&uploadId=u", "x-amz-copy-source", "-UploadPartCopy"},
-		{"PUT", "/b/k", "x-amz-copy-source", "CopyObject"},
-		{"GET", "/b/k", "", "GetObject"},
-		{"GET", "/b/k/", "", "GetObject"},
-		{"GET", "/b//k", "", "GetObject"},
-		{"GET", "/b/k?uploadId=u", "", "ListParts"},
-		{"GET", "/b/k?attributes", "x-amz-object-attributes", "-GetObjectAttributes"},
-		{"HEAD", "/b/k", "", "HeadObject"},
-		{"DELETE", "/b/k", "", "DeleteObject"},
-		{"DELETE", "/b/k?uploadId=u", "", "AbortMultipartUpload"},
-		{"POST", "/b/k?uploads", "", "CreateMultipartUpload"},
-		{"POST", "/b/k?uploadId=u", "", "CompleteMultipartUpload"},
-		{"POST", "/b/k?select&select-type=2", "", "-SelectObjectContent"},
-		{"POST", "/b/k?restore", "", "-RestoreObject"},
-		{"PATCH", "/b/k", "", ""},
-	} {
-		h := http.Header{}
-		if tc.header != "" {
-			h.Set(tc.header, "x")
-		}
-		op, _, served := awswire.Match(svc, tc.method, tc.target, h)
-		if op != "" && !served {
-			op = "-" + op
-		}
-		if op != tc.want {
-			t.Errorf("%s %s %s: %q, want %q", tc.method, tc.target, tc.header, op, tc.want)
-		}
-	}
-	for target, want := range map[string]string{"/b/a%2Fb//c/": "a/b//c/", "/b//": "/", "/b/%C3%BC%20+": "ü +", "/b/..": ".."} {
-		if _, labels, _ := awswire.Match(svc, "GET", target, nil); labels["Key"] != want || labels["Bucket"] != "b" {
-			t.Errorf("%s: %v, want the key %q", target, labels, want)
-		}
-	}
-}
-
-func TestVirtualHosts(t *testing.T) {
-	domains := []string{"localhost", "s3.example.com", "amazonaws.com"}
-	for host, want := range map[string]string{
-		"localhost": "", "localhost:4566": "", "127.0.0.1:4566": "", "[::1]:4566": "", "s3.localhost": "", "s3.us-east-1.localhost:4566": "",
-		"lake.localhost": "lake", "lake.s3.localhost:4566": "lake", "lake.s3.eu-west-1.localhost": "lake", "my.lake.s3.localhost": "my.lake",
-		"Lake.S3.Localhost": "lake", "lake.s3.us-east-1.amazonaws.com": "lake", "s3.us-east-1.amazonaws.com": "", "other.example.net": "",
-		"lake.s3.example.com": "lake", "s3.example.com": "",
-	} {
-		if got := awswire.BucketOf(host, domains...); got != want {
-			t.Errorf("%s: %q, want %q", host, got, want)
-		}
-	}
-	p := fixedServer(t)
-	p.s3.buckets["lake"] = map[string]object{"a/b": {data: []byte("hello")}}
-	r, err := http.NewRequest("GET", p.URL+"/a/b", nil)
-	must(t, err)
-	r.Host = "lake.s3.us-east-1.localhost"
-	resp, body := do(t, p, signed(r, signer("s3"), now))
-	if resp.StatusCode != 200 || body != "hello" {
-		t.Errorf("%d %s", resp.StatusCode, body)
-	}
-}
-
 func TestIdempotencyToken(t *testing.T) {
 	type input struct {
 		Token *string `aws:"Token,idem"`
@@ -473,4 +311,113 @@ func TestHeaderLimit(t *testing.T) {
 	if resp, _ := do(t, p, signed(r, signer("s3"), now)); resp.StatusCode/100 != 4 {
 		t.Errorf("status %d", resp.StatusCode)
 	}
+}
+
+// Protocols that no front here speaks yet.
+func TestOtherProtocols(t *testing.T) {
+	type input struct {
+		Name *string `aws:"Name,required"`
+	}
+	type output struct{ Name *string }
+	fail := func(_ context.Context, in *input) (*output, error) {
+		if *in.Name == "bad" {
+			return nil, noUser.New("no such thing")
+		}
+		return &output{Name: in.Name}, nil
+	}
+	service := func(name_ string, p ...awswire.Protocol) awswire.Service {
+		return awswire.Service{
+			API: &awswire.API{
+				Name: name_, Signing: name_, Version: "2020-01-01", Target: name_, Protocols: p, QueryCompatible: true,
+				Namespace: "http://" + name_ + "/", Ops: []awswire.Op{{Name: "Op", Method: "POST", URI: "/op"}},
+			},
+			Handlers:  []awswire.Handler{awswire.Do("Op", fail)},
+			Resources: map[string][]name.Action{"Op": {}},
+			Codes:     map[*fault.Reason]awswire.Code{noUser: {Code: "QueueDoesNotExist", Status: 400, Query: "Old.NonExistentQueue"}},
+		}
+	}
+	p := serve(t, false, func(c *awswire.Config) {
+		c.Clock = clock.Fixed(now)
+		ec2 := service("ec2", awswire.EC2)
+		ec2.Codes = nil
+		c.Services = []awswire.Service{service("sqs", awswire.JSON10, awswire.Query), ec2, service("lambda", awswire.RestJSON), service("route53", awswire.RestXML)}
+		for i := range c.Services {
+			c.Services[i].API.Version += fmt.Sprint(i)
+		}
+	})
+	for _, tc := range []struct {
+		name, service string
+		req           *http.Request
+		status        int
+		want          string
+		header        map[string]string
+	}{
+		{"json 1.0", "sqs", post(p.URL, `{"Name":"a"}`, "X-Amz-Target", "sqs.Op", "Content-Type", "application/x-amz-json-1.0"), 200, `{"Name":"a"}`, map[string]string{"Content-Type": "application/x-amz-json-1.0"}},
+		{
+			"json 1.0 error", "sqs", post(p.URL, `{"Name":"bad"}`, "X-Amz-Target", "sqs.Op", "Content-Type", "application/x-amz-json-1.0"), 400,
+			`{"__type":"QueueDoesNotExist","message":"no such thing"}`, map[string]string{"X-Amzn-Query-Error": "Old.NonExistentQueue;Sender"},
+		},
+		{"the same by query", "sqs", post(p.URL, "Action=Op&Version=2020-01-010&Name=bad", "Content-Type", "application/x-www-form-urlencoded"), 400, "<Code>Old.NonExistentQueue</Code>", nil},
+		{"ec2", "ec2", post(p.URL, "Action=Op&Version=2020-01-011&Name=a", "Content-Type", "application/x-www-form-urlencoded"), 200, `<OpResponse xmlns="http://ec2/"><requestId>ID</requestId><Name>a</Name></OpResponse>`, nil},
+		{
+			"ec2 error", "ec2", post(p.URL, "Action=Op&Version=2020-01-011&Name=bad", "Content-Type", "application/x-www-form-urlencoded"), 400,
+			`<Response><Errors><Error><Code>InvalidParameterValue</Code><Message>no such thing</Message></Error></Errors><RequestID>ID</RequestID></Response>`, nil,
+		},
+		{"rest-json", "lambda", post(p.URL+"/op", `{"Name":"a"}`, "Content-Type", "application/json"), 200, `{"Name":"a"}`, map[string]string{"Content-Type": "application/json"}},
+		{"rest-json error", "lambda", post(p.URL+"/op", `{"Name":"bad"}`), 400, `{"__type":"QueueDoesNotExist","message":"no such thing"}`, map[string]string{"X-Amzn-Errortype": "QueueDoesNotExist"}},
+		{"rest-json, no such path", "lambda", post(p.URL+"/nix", `{}`), 404, `UnknownOperationException`, nil},
+		{"rest-xml", "route53", post(p.URL+"/op", `<OpRequest><Name>a</Name></OpRequest>`), 200, `<OpResponse xmlns="http://route53/"><Name>a</Name></OpResponse>`, nil},
+		{"rest-xml error", "route53", post(p.URL+"/op", `<OpRequest><Name>bad</Name></OpRequest>`), 400, `<ErrorResponse xmlns="http://route53/"><Error><Type>Sender</Type><Code>QueueDoesNotExist</Code>`, nil},
+	} {
+		resp, body := do(t, p, signed(tc.req, signer(tc.service), now))
+		body = strings.ReplaceAll(body, resp.Header.Get("X-Amzn-Requestid"), "ID")
+		if resp.StatusCode != tc.status || !strings.Contains(body, tc.want) {
+			t.Errorf("%s: %d %s, want %d %s", tc.name, resp.StatusCode, body, tc.status, tc.want)
+		}
+		for k, v := range tc.header {
+			if got := resp.Header.Get(k); got != v {
+				t.Errorf("%s: %s: %q, want %q", tc.name, k, got, v)
+			}
+		}
+	}
+}
+
+// The bodies of all calls together take a bounded amount of memory: a call waits until another one's is free.
+func TestBufferIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var entered atomic.Int32
+		leave := make(chan struct{})
+		type input struct{ Name *string }
+		svc := awswire.Service{
+			API:       &awswire.API{Name: "x", Signing: "x", Target: "X", Protocols: []awswire.Protocol{awswire.JSON11}, Ops: []awswire.Op{{Name: "Op"}}},
+			Resources: map[string][]name.Action{"Op": {}},
+			Handlers: []awswire.Handler{awswire.Do("Op", func(context.Context, *input) (*struct{}, error) {
+				entered.Add(1)
+				<-leave
+				return nil, nil
+			})},
+		}
+		h := awswire.New(awswire.Config{Services: []awswire.Service{svc}, Credentials: keys{}, Log: quiet, Clock: clock.Fixed(now), Buffer: 100})
+		var calls sync.WaitGroup
+		for range 3 {
+			r := httptest.NewRequest("POST", "/", strings.NewReader(`{"Name":"`+strings.Repeat("x", 60)+`"}`))
+			r.Header.Set("X-Amz-Target", "X.Op")
+			awswire.SignPayload(signer("x"), r, []byte(`{"Name":"`+strings.Repeat("x", 60)+`"}`), now)
+			calls.Go(func() {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != 200 {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+			})
+		}
+		for n := range int32(3) {
+			synctest.Wait()
+			if got := entered.Load(); got != n+1 {
+				t.Errorf("%d calls hold their bodies, want %d", got, n+1)
+			}
+			leave <- struct{}{}
+		}
+		calls.Wait()
+	})
 }

@@ -30,14 +30,12 @@ func (n *node) child(name string) *node {
 // make a small body large, and nesting beyond maxDepth; the body's size bounds the rest.
 func parseXML(body []byte) (*node, error) {
 	malformed := func(why string) error {
-		f := failf(unreadable, "The XML you provided was not well-formed or did not validate against our published schema: %s", why)
-		return f
+		return failf(unreadable, "The XML you provided was not well-formed or did not validate against our published schema: %s", why)
 	}
 	d := xml.NewDecoder(bytes.NewReader(body))
 	document := &node{}
 	stack := []*node{document}
-	var texts []strings.Builder
-	texts = append(texts, strings.Builder{})
+	texts := [][]byte{nil} // of the elements on the stack
 	for {
 		token, err := d.RawToken()
 		if err == io.EOF {
@@ -55,15 +53,15 @@ func parseXML(body []byte) (*node, error) {
 			n := &node{name: t.Name.Local, attrs: t.Attr}
 			top.children = append(top.children, n)
 			stack = append(stack, n)
-			texts = append(texts, strings.Builder{})
+			texts = append(texts, nil)
 		case xml.EndElement:
 			if len(stack) == 1 || top.name != t.Name.Local {
 				return nil, malformed("the elements do not nest")
 			}
-			top.text = texts[len(texts)-1].String()
+			top.text = string(texts[len(texts)-1])
 			stack, texts = stack[:len(stack)-1], texts[:len(texts)-1]
 		case xml.CharData:
-			texts[len(texts)-1].Write(t)
+			texts[len(texts)-1] = append(texts[len(texts)-1], t...)
 		case xml.Directive:
 			return nil, malformed("a document type is not accepted")
 		}
