@@ -3,6 +3,7 @@ package warehouse
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,8 +35,8 @@ var refusedFunctions = []string{
 	"current_setting", "pg_read_file", "pg_sleep",
 }
 
-// analyze reads the engine's syntax tree of one SELECT.
-func analyze(tree []byte) (*analysis, error) {
+// analyze reads the engine's syntax tree of one SELECT, which sql is the text of.
+func analyze(sql string, tree []byte) (*analysis, error) {
 	var top struct {
 		Error      bool              `json:"error"`
 		Type       string            `json:"error_type"`
@@ -50,7 +51,7 @@ func analyze(tree []byte) (*analysis, error) {
 		if top.Type == "not implemented" {
 			return nil, FeatureNotSupported.new("this kind of statement is not supported")
 		}
-		return nil, SyntaxError.at(position(top.Position), "%s", top.Message)
+		return nil, SyntaxError.at(position(sql, top.Position), "%s", top.Message)
 	}
 	if len(top.Statements) != 1 {
 		return nil, SyntaxError.new("one statement was expected, %d found", len(top.Statements))
@@ -66,19 +67,20 @@ func analyze(tree []byte) (*analysis, error) {
 	return a, nil
 }
 
-// position turns the engine's byte offset into one that counts from 1; 0 is unknown.
-func position(offset string) int {
-	n := 0
-	if offset == "" {
+// position turns the parser's offset, which counts characters, into a byte counted from
+// 1; 0 is unknown. (Everywhere else the engine counts bytes.)
+func position(sql, offset string) int {
+	n, err := strconv.Atoi(offset)
+	if err != nil || n < 0 {
 		return 0
 	}
-	for _, c := range []byte(offset) {
-		if !digit(c) || n > 1<<30 {
-			return 0
+	for i := range sql {
+		if n == 0 {
+			return i + 1
 		}
-		n = n*10 + int(c-'0')
+		n--
 	}
-	return n + 1
+	return len(sql) + 1
 }
 
 // walk visits v; hidden are the names that WITH defines around it.

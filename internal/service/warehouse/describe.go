@@ -82,7 +82,7 @@ func (r *run) outline(st *Statement, body int, types []wire.Type) (wire.Describe
 	if isChange {
 		sql = n.reading
 	}
-	_, tables, err := r.understand(sql, types, body)
+	found, tables, err := r.understand(sql, types, body)
 	if err != nil {
 		return wire.Described{}, err
 	}
@@ -100,5 +100,7 @@ func (r *run) outline(st *Statement, body int, types []wire.Type) (wire.Describe
 		at = 0
 	}
 	r.body = at
-	return r.describe(r.text.sql[at:])
+	d, err := r.describe(r.text.sql[at:])
+	nameColumns(d.Columns, found, tables)
+	return d, err
 }

@@ -3,6 +3,7 @@ package warehouse
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,8 +44,32 @@ func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	nameColumns(columns, found, tables)
 	return &Cursor{Columns: columns, run: r}, nil
 }
+
+// nameColumns gives the columns that the engine named by their expression the names
+// PostgreSQL gives: that of the function, else ?column?. Names that the statement or a
+// table gave stay.
+func nameColumns(columns []wire.Column, found *analysis, tables []*boundTable) {
+	for i, c := range columns {
+		if plainName.MatchString(c.Name) || found.strings[strings.ToLower(c.Name)] ||
+			slices.ContainsFunc(tables, func(t *boundTable) bool { return t.doc != nil && t.doc.has(strings.ToLower(c.Name)) }) {
+			continue
+		}
+		columns[i].Name = "?column?"
+		if m := callName.FindStringSubmatch(c.Name); m != nil {
+			if columns[i].Name = m[1]; m[1] == "count_star" {
+				columns[i].Name = "count"
+			}
+		}
+	}
+}
+
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*$`)
+	callName  = regexp.MustCompile(`^(?:[a-z0-9_]+\.)?([a-z_][a-z0-9_]*)\(.*\)$`)
+)
 
 // attempt executes once, streaming what the statement mentions once.
 func (r *run) attempt(x wire.Execute, tables []*boundTable, found *analysis, gather bool) ([]wire.Column, error) {
@@ -163,11 +188,7 @@ func (s *Session) lookup(ctx context.Context, snapshot *store.Snapshot, n object
 	}
 	for _, schema := range path {
 		if schema == catalogSchema || schema == informationSchema {
-			v, ok, err := s.catalogTable(ctx, snapshot, schema, n.name)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
+			if v, ok := s.catalogTable(ctx, snapshot, schema, n.name); ok {
 				return &boundTable{schema: schema, name: n.name, values: v}, nil
 			}
 			continue

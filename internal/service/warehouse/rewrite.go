@@ -97,8 +97,15 @@ func rewrite(sql string, types []wire.Type) (rewritten, error) {
 			if t.text == "datepart" {
 				replace(t, "date_part")
 			}
-		case t.text == "pg_catalog" && next(i+1, "."):
-			replace(t, catalogSchema)
+		case t.text == "pg_catalog" && next(i+1, ".") && i+2 < len(tokens):
+			// Types and functions of the engine's own are known without a schema.
+			isType := i > 1 && tokens[i-1].is(":")
+			isFunction := next(i+3, "(")
+			if isType || isFunction && !isMacro(tokens[i+2].text) {
+				edits = append(edits, edit{t.start, tokens[i+2].start, ""})
+			} else {
+				replace(t, catalogSchema)
+			}
 		case t.text == "information_schema" && next(i+1, "."):
 			replace(t, informationSchema)
 		case t.text == "operator" && next(i+1, "(") && next(i+2, "pg_catalog") && next(i+3, "."):

@@ -194,17 +194,25 @@ func (r *run) parse(sql string) (*analysis, error) {
 		return nil, err
 	}
 	r.finished = true
-	return analyze(f.Payload)
+	return analyze(sql, f.Payload)
 }
 
 // prepare makes the engine ready for the statement with its tables.
 func (r *run) prepare(tables []*boundTable, stub bool, gather func(*boundTable) ([]string, bool)) error {
 	set := &r.session.settings
+	var visible []int // only the catalogue's readers can ask which tables are
+	for _, t := range tables {
+		if t.values != nil {
+			_, seen := r.session.seenTables(r.ctx, r.svc.cat.store.Snapshot())
+			visible = r.session.visibleTables(seen)
+			break
+		}
+	}
 	begin := wire.Begin{
 		Database: Database, TimeZone: set.timeZone,
 		Schemas:    []string{publicSchema, catalogSchema, informationSchema},
 		SearchPath: []string{},
-		Prelude:    prelude(r.session),
+		Prelude:    r.session.prelude(r.text.sql, visible),
 	}
 	for _, schema := range set.searchPath {
 		begin.Schemas = append(begin.Schemas, schema)
@@ -509,6 +517,8 @@ func reasonOf(f wire.Failure) *reason {
 		return UndefinedTable
 	case "binder", "mismatch type", "parameter not resolved":
 		switch {
+		case has("referenced update column"):
+			return UndefinedColumn
 		case f.Subtype == "COLUMN_NOT_FOUND" || has("referenced column") || has("not found in from clause"):
 			return UndefinedColumn
 		case has("no function matches"), has("could not choose a best candidate"):

@@ -18,10 +18,11 @@ type settings struct {
 	values     map[string]string // every known parameter as SHOW tells it
 }
 
-// ServerVersion is the PostgreSQL version sessions are told. It is 15 and not Redshift's
-// 8.0.2, because psql writes its catalogue queries by it and refuses servers before 9.2,
-// and because drivers take features from it that are present here.
-const ServerVersion = "15.8"
+// ServerVersion is the PostgreSQL version sessions are told. psql and drivers write their
+// catalogue queries by it: Redshift's 8.0.2 is older than psql 15 still knows, and with
+// 10 or later psql asks for partitions, publications and extended statistics, which are
+// not here. Drivers take no feature from a later version that we would have.
+const ServerVersion = "9.6.24"
 
 // defaults are the parameters clients set or ask for, and what they start as.
 var defaults = map[string]string{
@@ -44,7 +45,7 @@ var defaults = map[string]string{
 	"search_path":                         "public",
 	"server_encoding":                     "UTF8",
 	"server_version":                      ServerVersion,
-	"server_version_num":                  "150008",
+	"server_version_num":                  "90624",
 	"session_authorization":               "",
 	"standard_conforming_strings":         "on",
 	"statement_timeout":                   "0",
