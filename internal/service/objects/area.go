@@ -50,9 +50,12 @@ func (a *Area) Open(ctx context.Context, key string) (*Opened, error) {
 	return a.s.open(ctx, a.doc, o, a.name, key, Range{})
 }
 
-// Create puts an object under a new key; PreconditionFailed if the key is taken.
+// Create puts an object under a new key; ObjectExists if the key is taken.
 func (a *Area) Create(ctx context.Context, key string, body io.Reader) error {
 	_, err := a.s.put(ctx, a.doc, key, body, PutOptions{Condition: Condition{Absent: true}})
+	if PreconditionFailed.Is(err) {
+		return ObjectExists.New("%s/%s exists already", a.name, key)
+	}
 	return err
 }
 

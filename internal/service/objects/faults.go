@@ -8,6 +8,7 @@ var (
 	NoObject           = &fault.Reason{Kind: fault.NotFound, Name: "NoObject"}
 	NoUpload           = &fault.Reason{Kind: fault.NotFound, Name: "NoUpload"}
 	BucketExists       = &fault.Reason{Kind: fault.Exists, Name: "BucketExists"}
+	ObjectExists       = &fault.Reason{Kind: fault.Exists, Name: "ObjectExists"}
 	BucketNotEmpty     = &fault.Reason{Kind: fault.Conflict, Name: "BucketNotEmpty"}
 	InvalidBucketName  = &fault.Reason{Kind: fault.Invalid, Name: "InvalidBucketName"}
 	InvalidArgument    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidArgument"}

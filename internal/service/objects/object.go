@@ -333,3 +333,10 @@ func (s *Service) remove(d *bucketDoc, key string) error {
 func listAttrs(prefix, delimiter string) []name.Attr {
 	return []name.Attr{{Key: "s3:prefix", Values: []string{prefix}}, {Key: "s3:delimiter", Values: []string{delimiter}}}
 }
+
+// Writable reports whether the bucket is there and the caller may put objects under the
+// prefix, so that a delivery that never could is refused when it is made.
+func (s *Service) Writable(ctx context.Context, bucket, prefix string) error {
+	_, err := s.bucketNow(ctx, bucket, "s3:PutObject", objectARN(bucket, prefix+"*"))
+	return err
+}

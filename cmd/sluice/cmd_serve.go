@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/node"
+)
+
+// configVariable names the configuration file where no flag does.
+const configVariable = "SLUICE_CONFIG"
+
+func serveCommand() *cobra.Command {
+	var file, data, host string
+	var portBase int
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long: `Run a node. The first start makes the data directory with everything in it, among it
+DIR/credentials (an AWS credentials file) and DIR/endpoints.json (the URLs).
+
+The line "sluice is ready" on standard output says that the node takes requests. SIGTERM
+drains it. Keys of the configuration are listed by "sluice config".
+
+EXIT STATUS
+  0 after SIGTERM or SIGINT, 1 if the node could not start or go on.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			flags := cmd.Flags()
+			if flags.Changed("data") {
+				cfg.Data = data
+			}
+			if flags.Changed("host") {
+				cfg.Host = host
+			}
+			if flags.Changed("port-base") {
+				if portBase == 0 {
+					return config.Invalid.Field("port-base", "--port-base is 1 to 65526, not 0")
+				}
+				cfg.PortBase = portBase
+			}
+			return node.Run(cmd.Context(), cfg, os.Stderr, func(node.Endpoints) { fmt.Println("sluice is ready") })
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	c.Flags().StringVar(&data, "data", "", "data directory (default \""+node.Defaults().Data+"\")")
+	c.Flags().StringVar(&host, "host", "", "address to bind (default \""+node.Defaults().Host+"\")")
+	c.Flags().IntVar(&portBase, "port-base", 0, "count all ports from here")
+	return c
+}
+
+func loadConfig(file string) (*node.Config, error) {
+	if file == "" {
+		file = os.Getenv(configVariable)
+	}
+	cfg := node.Defaults()
+	return cfg, config.Load(cfg, file, os.Environ(), configVariable)
+}

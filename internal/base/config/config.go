@@ -1,0 +1,141 @@
+// Package config fills a program's Config struct from a YAML file, the environment and
+// flags, in that order, and prints the reference of its keys.
+//
+// A key is the path of yaml tags, data or store.url; its variable is the same in capitals
+// with underscores behind SLUICE_, SLUICE_STORE_URL. A key that the struct does not have is
+// an error that names it, in the file as in the environment. The doc tag of a field is its
+// documentation; there is no other.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"sluice.dev/sluice/internal/base/fault"
+)
+
+// Invalid is the reason of a configuration that cannot be used.
+var Invalid = &fault.Reason{Kind: fault.Invalid, Name: "InvalidConfiguration"}
+
+const envPrefix = "SLUICE_"
+
+// Load fills dst, a pointer to a struct that holds the defaults, from the file (if it has
+// a name) and from the environment. Variables named in ignore belong to others.
+func Load(dst any, file string, environ []string, ignore ...string) error {
+	if file != "" {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return Invalid.Wrap(err, "cannot read the configuration file %s", file)
+		}
+		err = yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(dst)
+		if err != nil && !errors.Is(err, io.EOF) { // an empty file sets nothing
+			return Invalid.New("%s: %s", file, yaml.FormatError(err, false, true))
+		}
+	}
+	fields := map[string]reflect.Value{}
+	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ string) { fields[variable(key)] = v })
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, envPrefix) || contains(ignore, name) {
+			continue
+		}
+		v, ok := fields[name]
+		if !ok {
+			return Invalid.Field(name, "the environment variable %s is no key of the configuration", name)
+		}
+		if err := set(v, value); err != nil {
+			return Invalid.Field(name, "%s: %s", name, err)
+		}
+	}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+func variable(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func walk(v reflect.Value, prefix string, visit func(key string, v reflect.Value, doc string)) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		if f.Type.Kind() == reflect.Struct {
+			walk(v.Field(i), prefix+name+".", visit)
+			continue
+		}
+		visit(prefix+name, v.Field(i), f.Tag.Get("doc"))
+	}
+}
+
+func set(v reflect.Value, s string) error {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration such as 10s", s)
+		}
+		v.SetInt(int64(d))
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || v.OverflowInt(n) {
+			return fmt.Errorf("%q is not a number", s)
+		}
+		v.SetInt(n)
+	default:
+		return fmt.Errorf("a %s cannot be set by a variable", v.Type())
+	}
+	return nil
+}
+
+// Reference writes the keys of a configuration with their variables, defaults and
+// documentation, as Markdown.
+func Reference(w io.Writer, defaults any) error {
+	type row struct{ key, value, doc string }
+	var rows []row
+	walk(reflect.ValueOf(defaults).Elem(), "", func(key string, v reflect.Value, doc string) {
+		rows = append(rows, row{key, fmt.Sprint(v.Interface()), doc})
+	})
+	sort.Slice(rows, func(i, j int) bool { return rows[i].key < rows[j].key })
+	var b bytes.Buffer
+	b.WriteString("| key | variable | default | what it is |\n|---|---|---|---|\n")
+	for _, r := range rows {
+		value := "`" + r.value + "`"
+		if r.value == "" {
+			value = ""
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", r.key, variable(r.key), value, r.doc)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/name"
+)
+
+// Config is the whole configuration of a node. Its doc tags are the documentation.
+type Config struct {
+	Data     string `yaml:"data" doc:"directory of everything the node keeps"`
+	Host     string `yaml:"host" doc:"address that all listeners bind"`
+	PortBase int    `yaml:"port_base" doc:"if not 0, the ports are counted from here: proxy, proxy TLS, Kong Admin, AWS, SQL, console, status, Kafka, mesh"`
+	Account  string `yaml:"account" doc:"the account's twelve digits"`
+	Region   string `yaml:"region" doc:"the region of clients that name none"`
+	TLS      bool   `yaml:"tls" doc:"serve every listener by TLS, with a certificate of the node's own authority (GET /ca.pem on the status port)"`
+
+	Ports struct {
+		Proxy     int `yaml:"proxy" doc:"gateway, HTTP"`
+		ProxyTLS  int `yaml:"proxy_tls" doc:"gateway, HTTPS"`
+		KongAdmin int `yaml:"kong_admin" doc:"Kong Admin API"`
+		AWS       int `yaml:"aws" doc:"AWS APIs"`
+		SQL       int `yaml:"sql" doc:"PostgreSQL protocol"`
+		Status    int `yaml:"status" doc:"status and metrics"`
+	} `yaml:"ports"`
+
+	Root struct {
+		PassphraseFile string `yaml:"passphrase_file" doc:"file with the passphrase that seals the root key; without one, the root key file alone opens the data"`
+	} `yaml:"root"`
+	Store struct {
+		URL string `yaml:"url" doc:"control store: sqlite:///path, postgres://… or mysql://…; empty is a SQLite file in the data directory"`
+	} `yaml:"store"`
+	Kong struct {
+		AdminToken string `yaml:"admin_token" doc:"token that the Kong Admin API asks for; needed unless it is bound to loopback"`
+	} `yaml:"kong"`
+	Log struct {
+		Level string `yaml:"level" doc:"debug, info, warn or error"`
+	} `yaml:"log"`
+	Disk struct {
+		Reserve int64 `yaml:"reserve_mb" doc:"MiB that stay free: below it writes are refused and reads go on"`
+	} `yaml:"disk"`
+	Warehouse struct {
+		Memory int64 `yaml:"memory_mb" doc:"MiB that one SQL statement may hold"`
+		Quota  int64 `yaml:"quota_mb" doc:"MiB of Parquet that one SQL statement may read"`
+	} `yaml:"warehouse"`
+}
+
+// Defaults returns the configuration of a node that was told nothing.
+func Defaults() *Config {
+	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
+	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
+	c.Log.Level = "info"
+	c.Disk.Reserve = 256
+	c.Warehouse.Memory, c.Warehouse.Quota = 1024, 1024
+	return c
+}
+
+// complete fills in what follows from other keys, and checks the whole.
+func (c *Config) complete() error {
+	if c.PortBase != 0 {
+		if c.PortBase < 1 || c.PortBase > 65535-9 {
+			return config.Invalid.Field("port_base", "port_base is 1 to %d, not %d", 65535-9, c.PortBase)
+		}
+		b := c.PortBase
+		c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = b, b+1, b+2, b+3, b+4, b+6
+	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil || c.Data == "" {
+		return config.Invalid.Field("data", "data names no directory")
+	}
+	c.Data = data
+	if !name.ValidAccount(c.Account) {
+		return config.Invalid.Field("account", "account is twelve digits, not %q", c.Account)
+	}
+	if c.Region == "" {
+		return config.Invalid.Field("region", "region is empty")
+	}
+	if c.Disk.Reserve < 0 || c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
+		return config.Invalid.Field("warehouse.memory_mb", "sizes are positive, and a statement needs at least 64 MiB")
+	}
+	if !c.loopback() && c.Kong.AdminToken == "" {
+		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token, or bind to loopback", c.Host)
+	}
+	if c.Store.URL == "" {
+		c.Store.URL = "sqlite://" + filepath.Join(c.Data, "control.db")
+	}
+	return nil
+}
+
+func (c *Config) loopback() bool {
+	if c.Host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(c.Host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (c *Config) address(port int) string { return net.JoinHostPort(c.Host, strconv.Itoa(port)) }
+
+func (c *Config) url(scheme string, port int) string {
+	return fmt.Sprintf("%s://%s", scheme, c.address(port))
+}

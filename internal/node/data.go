@@ -1,0 +1,174 @@
+package node
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/crypto/argon2"
+
+	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/segment"
+)
+
+// dataFormat is the version of all that is kept in the data directory.
+const dataFormat = 1
+
+// dataDir is the data directory, locked for this process, with its root key.
+type dataDir struct {
+	path string
+	lock *os.File
+	root [32]byte
+}
+
+// rootFile is the root key as kept: sealed by a passphrase, or only by the file's mode.
+type rootFile struct {
+	Format int    `json:"format"` // of the data directory
+	KDF    string `json:"kdf"`    // "none" or "argon2id"
+	Salt   []byte `json:"salt,omitempty"`
+	Key    []byte `json:"key"` // clear with "none"; else nonce and AES-256-GCM
+}
+
+// openData opens or makes the data directory.
+func openData(c *Config) (_ *dataDir, err error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(c.Data, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the data directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = lock.Close() // the first error is the one to report
+		}
+	}()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("the data directory %s is in use by another node", c.Data)
+	}
+	d := &dataDir{path: c.Data, lock: lock}
+	return d, d.openRoot(c.Root.PassphraseFile)
+}
+
+func (d *dataDir) close() { _ = d.lock.Close() } // the lock goes with it
+
+func (d *dataDir) openRoot(passphraseFile string) error {
+	passphrase := ""
+	if passphraseFile != "" {
+		raw, err := os.ReadFile(passphraseFile)
+		if err != nil {
+			return config.Invalid.Wrap(err, "cannot read root.passphrase_file")
+		}
+		if passphrase = strings.TrimRight(string(raw), "\r\n"); passphrase == "" {
+			return config.Invalid.Field("root.passphrase_file", "the passphrase is empty")
+		}
+	}
+	path := filepath.Join(d.path, "root.key")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if others, derr := os.ReadDir(d.path); derr == nil && len(others) > 1 { // beside the lock
+			return fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
+		}
+		return d.makeRoot(path, passphrase)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the root key: %w", err)
+	}
+	var f rootFile
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return errors.New("the root key file is damaged")
+	}
+	if f.Format > dataFormat {
+		return fmt.Errorf("the data directory has format %d, newer than this program's %d: use a newer sluice", f.Format, dataFormat)
+	}
+	key := f.Key
+	if f.KDF == "argon2id" {
+		if passphrase == "" {
+			return config.Invalid.Field("root.passphrase_file", "the root key is sealed by a passphrase: set root.passphrase_file")
+		}
+		aead, err := passphraseAEAD(passphrase, f.Salt)
+		if err != nil {
+			return err
+		}
+		if len(key) < aead.NonceSize() {
+			return errors.New("the root key file is damaged")
+		}
+		if key, err = aead.Open(nil, key[:aead.NonceSize()], key[aead.NonceSize():], f.Salt); err != nil {
+			return errors.New("the passphrase does not open the root key")
+		}
+	}
+	if copy(d.root[:], key) != len(d.root) {
+		return errors.New("the root key file is damaged")
+	}
+	return nil
+}
+
+func (d *dataDir) makeRoot(path, passphrase string) error {
+	_, _ = rand.Read(d.root[:]) // never fails
+	f := rootFile{Format: dataFormat, KDF: "none", Key: d.root[:]}
+	if passphrase != "" {
+		f.KDF, f.Salt = "argon2id", make([]byte, 16)
+		_, _ = rand.Read(f.Salt) // never fails
+		aead, err := passphraseAEAD(passphrase, f.Salt)
+		if err != nil {
+			return err
+		}
+		nonce := make([]byte, aead.NonceSize())
+		_, _ = rand.Read(nonce) // never fails
+		f.Key = aead.Seal(nonce, nonce, d.root[:], f.Salt)
+	}
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, raw)
+}
+
+// passphraseAEAD derives a key with the parameters of RFC 9106's second recommendation.
+func passphraseAEAD(passphrase string, salt []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(argon2.IDKey([]byte(passphrase), salt, 3, 64<<10, 4, 32))
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// key derives a part's own key from the root key.
+func (d *dataDir) key(part string) (out [32]byte) {
+	raw, err := hkdf.Key(sha256.New, d.root[:], nil, "sluice root "+part, len(out))
+	if err != nil {
+		panic(err) // 32 bytes are always possible
+	}
+	copy(out[:], raw)
+	return out
+}
+
+// writeFile replaces a file in one step, durably, readable by its owner only.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", filepath.Base(path), err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = segment.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error is the one to report
+		return fmt.Errorf("cannot write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"crypto/tls"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/api/aws/firehose"
+	awsiam "sluice.dev/sluice/internal/api/aws/iam"
+	"sluice.dev/sluice/internal/api/aws/kinesis"
+	awskms "sluice.dev/sluice/internal/api/aws/kms"
+	"sluice.dev/sluice/internal/api/aws/s3"
+	"sluice.dev/sluice/internal/api/aws/sts"
+	"sluice.dev/sluice/internal/api/kong"
+	"sluice.dev/sluice/internal/api/pgwire"
+	"sluice.dev/sluice/internal/api/proxy"
+	"sluice.dev/sluice/internal/api/status"
+	"sluice.dev/sluice/internal/base/page"
+)
+
+// fronts is floor 2 at work.
+type fronts struct {
+	proxy  *proxy.Proxy
+	kong   http.Handler
+	aws    http.Handler
+	sql    *pgwire.Server
+	status *status.Handler
+	tls    *tls.Config
+}
+
+func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fronts, error) {
+	cert, err := ca.server(c.Host, b.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := page.New(b.data.key("tokens"))
+	if err != nil {
+		return nil, err
+	}
+	f := &fronts{tls: cert}
+	f.proxy = proxy.New(proxy.Config{TLS: cert.Clone()}, proxy.Deps{Gateway: s.gateway, Log: b.log})
+	f.aws = awswire.New(awswire.Config{
+		Services: []awswire.Service{
+			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), s3.New(s.objects, tokens),
+			kinesis.New(s.streams, tokens), firehose.New(s.delivery),
+		},
+		Credentials: credentials{s.iam}, Clock: b.clock, Log: b.log,
+		Observe: func(call awswire.Call) {
+			m.called(call)
+			if call.Identity.AccessKeyID != "" {
+				s.iam.Used(call.Identity.AccessKeyID, call.Service, call.Region)
+			}
+		},
+	})
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	f.kong = kong.New(
+		kong.Config{Token: c.Kong.AdminToken, Hostname: hostname, NodeID: uuid.NewString(), Started: b.clock.Now(),
+			Settings: map[string]any{"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
+				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
+		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log,
+			Connections: func() kong.Connections {
+				st := f.proxy.Stats()
+				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}
+			},
+			StoreReachable: func() bool { return b.store.Silence() < 5*time.Second }})
+	if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
+		pgwire.Deps{Warehouse: s.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {
+		return nil, err
+	}
+	f.status = status.New(status.Deps{Registry: m.registry, Jobs: b.jobs.States, CA: ca.pem(),
+		Healthy: b.guard.Check,
+		Detail:  map[string]func() any{"deliveries": func() any { return s.delivery.Deliveries() }}})
+	return f, nil
+}

@@ -1,0 +1,86 @@
+package node
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/base/obs"
+	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+)
+
+// metrics are what the node counts of its traffic.
+type metrics struct {
+	registry  *prometheus.Registry
+	calls     *prometheus.CounterVec
+	callTime  *prometheus.HistogramVec
+	exchanges *prometheus.CounterVec
+	events    *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: obs.Registry(),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_aws_calls_total",
+			Help: "Calls of AWS APIs by service, operation and error code."}, []string{"service", "operation", "code"}),
+		callTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sluice_aws_call_seconds",
+			Help: "Time to answer calls of AWS APIs.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9)}, []string{"service"}),
+		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_gateway_requests_total",
+			Help: "Requests through the gateway by status."}, []string{"status"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_collector_events_total",
+			Help: "Events that the collector made durable, by stream."}, []string{"stream"}),
+	}
+	m.registry.MustRegister(m.calls, m.callTime, m.exchanges, m.events)
+	return m
+}
+
+func (m *metrics) called(c awswire.Call) {
+	service, operation := c.Service, c.Operation
+	if service == "" || operation == "" {
+		service, operation = "unknown", "unknown" // what clients make up is no label
+	}
+	m.calls.WithLabelValues(service, operation, c.Code).Inc()
+	m.callTime.WithLabelValues(service).Observe(c.Duration.Seconds())
+}
+
+func (m *metrics) exchange(x *gateway.Exchange) {
+	m.exchanges.WithLabelValues(strconv.Itoa(x.Response.Status)).Inc()
+}
+
+func (m *metrics) collected(o collector.Outcome) {
+	if o.Accepted > 0 {
+		m.events.WithLabelValues(o.Stream).Add(float64(o.Accepted))
+	}
+}
+
+// watch adds what is read when it is asked for.
+func (m *metrics) watch(s *services) {
+	gauge := func(name, help string, read func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+	}
+	gauge("sluice_delivery_waiting_records", "Records of delivery streams that are in no object yet.", func() float64 {
+		n := int64(0)
+		for _, d := range s.delivery.Deliveries() {
+			for _, l := range d.Lanes {
+				n += l.Waiting
+			}
+		}
+		return float64(n)
+	})
+	gauge("sluice_delivery_failing_lanes", "Lanes of delivery streams whose last attempt failed.", func() float64 {
+		n := 0
+		for _, d := range s.delivery.Deliveries() {
+			for _, l := range d.Lanes {
+				if l.LastError != "" {
+					n++
+				}
+			}
+		}
+		return float64(n)
+	})
+	gauge("sluice_references_cached", "Reference documents in the cache.", func() float64 { return float64(s.references.Stats().Size) })
+	gauge("sluice_references_hits", "Look-ups that the cache answered.", func() float64 { return float64(s.references.Stats().Hits) })
+	gauge("sluice_references_misses", "Look-ups that the cache did not answer.", func() float64 { return float64(s.references.Stats().Misses) })
+}

@@ -1,0 +1,212 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sluice.dev/sluice/internal/base/obs"
+	"sluice.dev/sluice/internal/service/iam"
+)
+
+// WorkerCommand is the subcommand of this program that runs a SQL worker.
+const WorkerCommand = "sql-worker"
+
+// drainTime is how long requests under way may take when the node stops.
+const drainTime = 20 * time.Second
+
+func workerCommand() ([]string, error) {
+	self, err := os.Executable()
+	return []string{self, WorkerCommand}, err
+}
+
+// Endpoints are the URLs of a node, as in endpoints.json.
+type Endpoints struct {
+	Proxy     string `json:"proxy"`
+	ProxyTLS  string `json:"proxy_tls"`
+	KongAdmin string `json:"kong_admin"`
+	AWS       string `json:"aws"`
+	SQL       string `json:"sql"`
+	Status    string `json:"status"`
+}
+
+// Run runs a node until ctx ends, then drains it. ready is called once, when the node
+// takes requests.
+func Run(ctx context.Context, c *Config, logs io.Writer, ready func(Endpoints)) (err error) {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	level, err := logLevel(c.Log.Level)
+	if err != nil {
+		return err
+	}
+	log := obs.Logger(logs, level)
+	undo := new(undo)
+	defer undo.run()
+
+	listeners, err := listen(c) // first: a port in use should cost nothing else
+	if err != nil {
+		return err
+	}
+	undo.add(listeners.close)
+	b, err := openBase(ctx, c, log, undo)
+	if err != nil {
+		return err
+	}
+	ca, err := openAuthority(ctx, b.store, b.clock)
+	if err != nil {
+		return err
+	}
+	m := newMetrics()
+	s, err := openServices(ctx, c, b, m, undo)
+	if err != nil {
+		return err
+	}
+	m.watch(s)
+	f, err := openFronts(c, b, s, m, ca)
+	if err != nil {
+		return err
+	}
+	root, err := s.iam.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	endpoints := c.endpoints()
+	if err := writeHandouts(c, root, endpoints); err != nil {
+		return err
+	}
+	return serve(ctx, c, b, f, listeners, func() {
+		f.status.SetReady(true)
+		ready(endpoints)
+	})
+}
+
+// listeners are the sockets of a node.
+type listeners struct{ proxy, proxyTLS, kong, aws, sql, status net.Listener }
+
+func listen(c *Config) (*listeners, error) {
+	l := new(listeners)
+	for _, p := range []struct {
+		name string
+		port int
+		to   *net.Listener
+	}{
+		{"proxy", c.Ports.Proxy, &l.proxy}, {"proxy_tls", c.Ports.ProxyTLS, &l.proxyTLS}, {"kong_admin", c.Ports.KongAdmin, &l.kong},
+		{"aws", c.Ports.AWS, &l.aws}, {"sql", c.Ports.SQL, &l.sql}, {"status", c.Ports.Status, &l.status},
+	} {
+		ln, err := net.Listen("tcp", c.address(p.port))
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("cannot listen on %s for %s: %w", c.address(p.port), p.name, errors.Unwrap(err))
+		}
+		*p.to = ln
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.status} {
+		if ln != nil {
+			_ = ln.Close() // closed already when the servers have stopped
+		}
+	}
+}
+
+func (c *Config) endpoints() Endpoints {
+	web := "http"
+	if c.TLS {
+		web = "https"
+	}
+	return Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
+		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Status: c.url(web, c.Ports.Status)}
+}
+
+// writeHandouts writes what clients of this machine need.
+func writeHandouts(c *Config, root iam.AccessKey, e Endpoints) error {
+	credentials := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = %s\n", root.ID, root.Secret, c.Region)
+	if err := writeFile(filepath.Join(c.Data, "credentials"), []byte(credentials)); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(c.Data, "endpoints.json"), append(raw, '\n'))
+}
+
+// serve runs the servers until ctx ends or one fails, then drains them.
+func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, ready func()) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, 6)
+	var servers sync.WaitGroup
+	start := func(name string, run func() error) {
+		servers.Go(func() {
+			if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	var web []*http.Server
+	for _, h := range []struct {
+		name    string
+		handler http.Handler
+		ln      net.Listener
+	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", f.aws, l.aws}, {"status", f.status, l.status}} {
+		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: discardLog()}
+		ln := h.ln
+		if c.TLS {
+			ln = tls.NewListener(ln, f.tls)
+		}
+		web = append(web, srv)
+		start(h.name, func() error { return srv.Serve(ln) })
+	}
+	plain := l.proxy
+	start("gateway", func() error { return f.proxy.Serve(running, plain, l.proxyTLS) })
+	start("SQL", func() error { return f.sql.Serve(running, l.sql) })
+	ready()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	f.status.SetReady(false)
+	b.log.Info("draining")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	var ends sync.WaitGroup
+	ends.Go(func() { logError(b.log, "draining the gateway", f.proxy.Shutdown(drain)) })
+	for _, srv := range web {
+		ends.Go(func() {
+			if srv.Shutdown(drain) != nil {
+				_ = srv.Close() // who did not finish in time is cut off
+			}
+		})
+	}
+	ends.Wait()
+	stop()
+	servers.Wait()
+	return err
+}
+
+// undo is what must be done to stop, last first.
+type undo struct{ steps []func() }
+
+func (u *undo) add(step func()) { u.steps = append(u.steps, step) }
+
+func (u *undo) run() {
+	for i := len(u.steps) - 1; i >= 0; i-- {
+		u.steps[i]()
+	}
+}
