@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -74,7 +73,7 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 		c.meta.TLS, c.Conn = &state, tc
 		if state.NegotiatedProtocol == "h2" {
 			p.untrack(c)
-			p.serveH2(tc, &c.meta)
+			p.h2.serve(tc, &c.meta)
 			return
 		}
 		defer tc.Close()
@@ -111,7 +110,7 @@ func (p *Proxy) loop(c *clientConn) {
 		if first && c.meta.TLS == nil && c.maybeH2() {
 			if c.isH2() {
 				p.untrack(c)
-				p.serveH2(&prefixConn{c.Conn, c.buf[c.r:c.w]}, &c.meta)
+				p.h2.serve(&prefixConn{c.Conn, c.buf[c.r:c.w]}, &c.meta)
 				return
 			}
 		}
@@ -222,10 +221,24 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	if c.tunnel {
 		return false
 	}
-	if !c.settle() {
+	x.Times.BytesIn = c.body.Count()
+	if c.cut {
+		c.reset()
 		return false
 	}
-	return true
+	return c.settle()
+}
+
+// reset ends the connection so that the client cannot take a cut answer for a whole one.
+func (c *clientConn) reset() {
+	conn := c.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if tc, ok := conn.(*net.TCPConn); ok {
+		tc.SetLinger(0)
+	}
+	conn.Close()
 }
 
 // readHead reads and parses a request's head.
@@ -263,21 +276,7 @@ func (c *clientConn) fillExchange(x *gateway.Exchange) {
 	if c.meta.TLS != nil {
 		r.Scheme = "https"
 	}
-	target := h.Target
-	if target[0] != '/' {
-		if i := strings.Index(target, "://"); i > 0 { // absolute form: its authority counts
-			rest := target[i+3:]
-			j := strings.IndexAny(rest, "/?")
-			if j < 0 {
-				j = len(rest)
-			}
-			r.Authority, target = rest[:j], rest[j:]
-			if k := strings.LastIndexByte(r.Authority, '@'); k >= 0 {
-				r.Authority = r.Authority[k+1:]
-			}
-		}
-	}
-	gateway.SetTarget(r, target, c.meta.ServerPort)
+	gateway.SetTarget(r, h.Origin, c.meta.ServerPort)
 	c.closing = h.Close
 }
 

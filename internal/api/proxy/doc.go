@@ -8,7 +8,7 @@
 // HTTP/1.1 is served by a loop of our own over package http1, one goroutine per
 // connection: a head is parsed in place, and what arrives of a body with it leaves with
 // it in one write. HTTP/2, over TLS by ALPN or in clear text by prior knowledge, and
-// gRPC, are served by golang.org/x/net/http2. docs/decisions/0003 says why and gives
+// gRPC, are served by net/http. docs/decisions/0003 says why and gives
 // figures.
 //
 // Invariants:

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"sluice.dev/sluice/internal/api/proxy/http1"
 	"sluice.dev/sluice/internal/service/gateway"
 )
@@ -77,8 +75,8 @@ type Proxy struct {
 	base   time.Time // the zero of nanos
 
 	upstreams upstreams
-	h2        http2.Server
-	h2out     h2Upstreams
+	h2        *h2Server
+	h2out     *h2Upstreams
 	slots     chan struct{}
 	large     sync.Pool // *[]byte of largeBuffer bytes
 	date      atomic.Pointer[dated]
@@ -116,7 +114,7 @@ func New(c Config, d Deps) *Proxy {
 	}
 	p.large.New = func() any { b := make([]byte, largeBuffer); return &b }
 	p.upstreams.init(p)
-	p.h2out.init(p)
+	p.h2, p.h2out = newH2Server(p), newH2Upstreams(p)
 	return p
 }
 
@@ -213,6 +211,7 @@ func (p *Proxy) accept(ctx context.Context, ln net.Listener, secure *tls.Config)
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.stopping.Store(true)
 	p.each(closer.drain)
+	go p.h2.shutdown(ctx)
 	done := make(chan struct{})
 	go func() { p.wg.Wait(); close(done) }()
 	var err error

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"unsafe"
@@ -14,7 +15,7 @@ var ErrBodyTooLarge = errors.New("the request body is larger than allowed")
 type requestBody struct {
 	source   io.Reader // nil where there is no body
 	buf      []byte    // kept from exchange to exchange while it is small
-	buffered bool
+	buffered bool      // buf is the whole body
 }
 
 // keptBody is the largest buffer kept for the next exchange.
@@ -35,7 +36,7 @@ func (x *Exchange) SetSource(r io.Reader, length int64) {
 }
 
 // Body reads the whole request body and returns it; the upstream still gets it. A body
-// of more than limit bytes gives ErrBodyTooLarge.
+// of more than limit bytes gives ErrBodyTooLarge, and can be streamed as before.
 func (x *Exchange) Body(limit int) ([]byte, error) {
 	b := &x.body
 	if b.buffered {
@@ -71,12 +72,16 @@ func (x *Exchange) Body(limit int) ([]byte, error) {
 		n, err := b.source.Read(b.buf[len(b.buf):cap(b.buf)])
 		b.buf = b.buf[:len(b.buf)+n]
 		if len(b.buf) > limit {
+			// What was read goes first when the body is streamed after all.
+			b.source = io.MultiReader(bytes.NewReader(b.buf), b.source)
+			b.buf = nil
 			return nil, ErrBodyTooLarge
 		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
+			b.source = failed{err} // what was read is not the whole: nobody may take it for that
 			return nil, err
 		}
 	}
@@ -98,6 +103,11 @@ func (x *Exchange) Buffered() (p []byte, ok bool) { return x.body.buf, x.body.bu
 // Stream returns the body as the engine reads it, nil where there is none or where it
 // has been buffered.
 func (x *Exchange) Stream() io.Reader { return x.body.source }
+
+// failed is a stream that could not be read to its end.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 // aliasString returns a string over b's memory.
 func aliasString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -246,7 +246,7 @@ func (g *Gateway) resolveNames(r store.Reader, e *schema.Entity, in schema.Recor
 		if !ok || len(ref) != 1 {
 			continue
 		}
-		id, _, ok := g.collection(to.Name).Lookup(r, to.EndpointKey, key)
+		id, _, ok := g.lookup(r, to, to.EndpointKey, key)
 		if !ok {
 			bad[f.Name] = schema.Violations{to.EndpointKey: "the foreign key cannot be resolved with '" +
 				lua(ref) + "' for an existing '" + to.Name + "' entity"}

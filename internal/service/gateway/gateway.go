@@ -221,7 +221,11 @@ func (g *Gateway) Consumer(idOrName string) (*Consumer, bool) {
 // ByUnique finds an entity by the value of a unique field. Records whose ttl has passed
 // are not found.
 func (g *Gateway) ByUnique(collection, field, value string) (schema.Record, bool) {
-	_, doc, ok := g.collection(collection).Lookup(g.deps.Store.Snapshot(), field, value)
+	e, ok := g.entities[collection]
+	if !ok {
+		return nil, false
+	}
+	_, doc, ok := g.lookup(g.deps.Store.Snapshot(), e, field, value)
 	if !ok || g.expired(*doc) {
 		return nil, false
 	}

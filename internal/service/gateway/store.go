@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"sluice.dev/sluice/internal/base/store"
@@ -14,6 +14,7 @@ type collection = *store.Collection[schema.Record]
 const (
 	// prefix keeps the gateway's collections apart from those of other services.
 	prefix       = "gateway."
+	uniqueRule   = "=" // and the field's name
 	togetherRule = "@together"
 	tagRule      = "@tag"
 	// expiresField holds the moment a record with a ttl ends, in seconds since 1970. It is
@@ -28,9 +29,9 @@ func register(s *store.Store, e *schema.Entity) collection {
 		name := f.Name
 		switch {
 		case f.Unique:
-			rules = append(rules, store.Unique(name, func(r *schema.Record) []string {
+			rules = append(rules, store.Unique(uniqueRule+name, func(r *schema.Record) []string {
 				if v, ok := (*r)[name].(string); ok {
-					return []string{v}
+					return []string{uniqueValue(f, v)}
 				}
 				return nil
 			}))
@@ -58,6 +59,25 @@ func register(s *store.Store, e *schema.Entity) collection {
 	return store.Register(s, prefix+e.Name, rules...)
 }
 
+// uniqueValue is what a unique field is indexed by. A secret is indexed by its digest, so
+// that the time a search takes tells nothing about how much of a guess was right.
+func uniqueValue(f *schema.Field, v string) string {
+	if !f.Secret {
+		return v
+	}
+	sum := sha256.Sum256([]byte(v))
+	return string(sum[:])
+}
+
+// lookup finds a record by the value of a unique field.
+func (g *Gateway) lookup(r store.Reader, e *schema.Entity, field, value string) (string, *schema.Record, bool) {
+	f := e.Record.Field(field)
+	if f == nil || !f.Unique {
+		return "", nil, false
+	}
+	return g.collections[e.Name].Lookup(r, uniqueRule+field, uniqueValue(f, value))
+}
+
 // together picks the fields that must be unique in combination.
 func together(e *schema.Entity, r schema.Record) schema.Record {
 	out := schema.Record{}
@@ -79,7 +99,7 @@ func (g *Gateway) find(r store.Reader, e *schema.Entity, key string) (id string,
 		id = strings.ToLower(key)
 		doc, ok = c.Get(r, id)
 	case e.EndpointKey != "":
-		id, doc, ok = c.Lookup(r, e.EndpointKey, key)
+		id, doc, ok = g.lookup(r, e, e.EndpointKey, key)
 	}
 	if !ok || g.expired(*doc) {
 		return "", nil, false
@@ -96,16 +116,14 @@ func (g *Gateway) expired(r schema.Record) bool {
 func (g *Gateway) explain(e *schema.Entity, rec schema.Record, v *store.Violation) *Error {
 	switch v.Reason() {
 	case store.Duplicate:
-		fields := schema.Record{v.Rule: v.Value}
-		switch v.Rule {
-		case togetherRule:
+		if v.Rule == "key" {
+			id := schema.Record{"id": v.Key}
+			return &Error{reason: NotUnique, Message: "primary key violation on key '" + lua(id) + "'", Fields: id}
+		}
+		field := strings.TrimPrefix(v.Rule, uniqueRule)
+		fields := schema.Record{field: rec[field]}
+		if v.Rule == togetherRule {
 			fields = together(e, rec)
-		case "key":
-			if g.isKeyRule(e) {
-				break
-			}
-			return &Error{reason: NotUnique, Message: "primary key violation on key '" + lua(schema.Record{"id": v.Key}) + "'",
-				Fields: schema.Record{"id": v.Key}}
 		}
 		return &Error{reason: NotUnique, Message: "UNIQUE violation detected on '" + lua(fields) + "'", Fields: fields}
 	case store.Dangling:
@@ -119,10 +137,4 @@ func (g *Gateway) explain(e *schema.Entity, rec schema.Record, v *store.Violatio
 	return &Error{reason: StillReferenced,
 		Message: "an existing '" + by + "' entity references this '" + of + "' entity",
 		Fields:  schema.Record{"@referenced_by": by}}
-}
-
-// isKeyRule tells an entity with a unique field called "key" from a clash of ids, which
-// the store calls "key" as well.
-func (g *Gateway) isKeyRule(e *schema.Entity) bool {
-	return slices.ContainsFunc(e.Record.Fields, func(f *schema.Field) bool { return f.Name == "key" && f.Unique })
 }

@@ -22,6 +22,7 @@ type Body struct {
 	src     Source
 	framing Framing
 	left    int64 // of the chunk, or of the body
+	count   int64
 	state   bodyState
 	trailer gateway.Header
 	err     error
@@ -68,6 +69,9 @@ func (b *Body) Left() int64 {
 	}
 	return b.left
 }
+
+// Count returns how many bytes of the body have been read.
+func (b *Body) Count() int64 { return b.count }
 
 // Trailer returns the trailer lines of a chunked body that has been read.
 func (b *Body) Trailer() *gateway.Header { return &b.trailer }
@@ -133,6 +137,7 @@ func (b *Body) next(limit int) ([]byte, error) {
 // Advance consumes n bytes of what Next returned.
 func (b *Body) Advance(n int) {
 	b.src.Consume(n)
+	b.count += int64(n)
 	if n == 0 || b.framing.UntilClose {
 		return
 	}

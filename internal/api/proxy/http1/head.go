@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"sluice.dev/sluice/internal/service/gateway"
@@ -90,8 +91,9 @@ type Framing struct {
 // Head is a parsed head of either kind.
 type Head struct {
 	Method string // of a request
-	Target string
-	Host   string // of a request: the Host line, which is not in the header
+	Target string // as sent
+	Origin string // of a request: the target's path and query, or "*"
+	Host   string // of a request: the target's authority, or else the Host line, which is not in the header
 	Status int    // of a response
 	Phrase string
 	Minor  int // HTTP/1.Minor
@@ -109,7 +111,7 @@ type Head struct {
 // ParseRequest parses the head in buf, which Scan has delimited, and adds its lines to h,
 // all but Host, Content-Length and Transfer-Encoding, whose content is in Head.
 func ParseRequest(buf []byte, head *Head, h *gateway.Header) error {
-	for len(buf) > 1 && buf[0] == '\r' { // an empty line or two before the first
+	for bytes.HasPrefix(buf, crlf) { // an empty line or two before the first
 		buf = buf[2:]
 	}
 	*head = Head{}
@@ -146,6 +148,29 @@ func ParseRequest(buf []byte, head *Head, h *gateway.Header) error {
 	if head.Host == noHost {
 		head.Host = ""
 	}
+	return head.target()
+}
+
+// target reads the target's form (RFC 9112 section 3.2).
+func (h *Head) target() error {
+	t := h.Target
+	switch {
+	case t[0] == '/', t == "*" && h.Method == "OPTIONS", h.Method == "CONNECT":
+		h.Origin = t
+		return nil
+	}
+	scheme, rest, ok := strings.Cut(t, "://")
+	if !ok || !gateway.EqualFold(scheme, "http") && !gateway.EqualFold(scheme, "https") {
+		return refuse(400, "bad request target")
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	h.Host, h.Origin = rest[:end], rest[end:]
+	if h.Host == "" || !validHost(h.Host) {
+		return refuse(400, "bad authority in the request target")
+	}
 	return nil
 }
 
@@ -157,8 +182,8 @@ func (h *Head) hostSeen() bool { return h.Host != "" }
 // ParseResponse parses a response's head. method is that of the request.
 func ParseResponse(buf []byte, method string, head *Head, h *gateway.Header) error {
 	*head = Head{}
-	for len(buf) > 1 && (buf[0] == '\r' || buf[0] == '\n') {
-		buf = buf[1:]
+	for bytes.HasPrefix(buf, crlf) || bytes.HasPrefix(buf, crlf[1:]) {
+		buf = bytes.TrimPrefix(buf, crlf[:1])[1:]
 	}
 	eol := bytes.IndexByte(buf, '\n')
 	line := trimCR(buf[:eol])
@@ -403,6 +428,7 @@ func byteSet(extra string) (t [256]bool) {
 }
 
 var (
+	crlf      = []byte("\r\n")
 	tokenByte = byteSet("!#$%&'*+-.^_`|~")
 	hostByte  = byteSet("-._~!$&'()*+,;=:[]%")
 )

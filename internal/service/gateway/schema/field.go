@@ -57,6 +57,8 @@ type Field struct {
 	EqNull        bool
 	Encrypted     bool
 	Referenceable bool
+	// Secret marks a value that authenticates by itself; it is indexed by its digest.
+	Secret bool
 
 	// Unserved is the reason why no value but the default is accepted yet.
 	Unserved string

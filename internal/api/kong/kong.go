@@ -1,0 +1,284 @@
+package kong
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+// Config describes the node to clients, and guards the API.
+type Config struct {
+	// Token, where set, must come as "Authorization: Bearer …" (or as Kong-Admin-Token,
+	// which decK can send) with every request but OPTIONS.
+	Token    string
+	Hostname string
+	NodeID   string // a UUID
+	// Settings are shown under "configuration" at /; secrets must be masked already.
+	Settings map[string]any
+	// Started is when the node started.
+	Started time.Time
+}
+
+// Deps is what the API needs from others.
+type Deps struct {
+	Gateway    *gateway.Gateway
+	References gateway.References // nil: /references answers 404
+	// Connections returns the counters /status shows; nil: zeros.
+	Connections func() Connections
+	// StoreReachable reports whether the control store answers; nil: always.
+	StoreReachable func() bool
+	Log            *slog.Logger
+}
+
+// Connections are the data plane's counters.
+type Connections struct {
+	Accepted, Active, Requests int64
+}
+
+// maxBody bounds a request's body, as Kong's nginx_admin_client_max_body_size does.
+const maxBody = 10 << 20
+
+type api struct {
+	cfg   Config
+	deps  Deps
+	gw    *gateway.Gateway
+	token [32]byte
+}
+
+// New returns the API's handler.
+func New(c Config, d Deps) http.Handler {
+	return &api{cfg: c, deps: d, gw: d.Gateway, token: sha256.Sum256([]byte(c.Token))}
+}
+
+// request is one call with what its handler needs.
+type request struct {
+	*http.Request
+	path []string // unescaped segments
+	body schema.Record
+	form bool // body came as a form and wants coercion
+}
+
+// answer is what a handler returns: a status with a JSON body, or no body at all.
+type answer struct {
+	status int
+	body   any
+	header http.Header
+}
+
+func ok(body any) answer      { return answer{status: http.StatusOK, body: body} }
+func created(body any) answer { return answer{status: http.StatusCreated, body: body} }
+func message(status int, text string) answer {
+	return answer{status: status, body: map[string]any{"message": text}}
+}
+
+var noContent = answer{status: http.StatusNoContent}
+
+// endpoint is what a path offers.
+type endpoint map[string]func(*request) answer
+
+func (e endpoint) methods() []string {
+	out := []string{"OPTIONS"}
+	for m := range e {
+		out = append(out, m)
+		if m == http.MethodGet {
+			out = append(out, http.MethodHead)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// ServeHTTP implements http.Handler.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	h := w.Header()
+	h.Set("Server", "kong/"+gateway.Version)
+	h.Set("Access-Control-Allow-Origin", "*")
+	if origin := r.Header.Get("Origin"); origin != "" {
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Vary", "Origin")
+	}
+	h.Set("Access-Control-Allow-Credentials", "true")
+	ans := a.serve(r)
+	for name, values := range ans.header {
+		h[name] = values
+	}
+	h.Set("X-Kong-Admin-Latency", strconv.FormatInt(time.Since(start).Milliseconds(), 10))
+	if ans.body == nil {
+		w.WriteHeader(ans.status)
+		return
+	}
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	out, err := json.Marshal(ans.body)
+	if err != nil {
+		a.deps.Log.Error("encoding an answer of the Admin API", "path", r.URL.Path, "err", err)
+		ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	w.WriteHeader(ans.status)
+	if r.Method != http.MethodHead {
+		w.Write(out)
+	}
+}
+
+func (a *api) serve(r *http.Request) answer {
+	if r.Method != http.MethodOptions && !a.admitted(r) {
+		return answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Unauthorized"},
+			header: http.Header{"Www-Authenticate": {"Bearer"}}}
+	}
+	if crossSite(r) {
+		return message(http.StatusForbidden, "requests that change something must not come from another web page")
+	}
+	path, err := segments(r.URL.EscapedPath())
+	if err != nil {
+		return message(http.StatusBadRequest, "Bad request")
+	}
+	ep := a.route(path)
+	if ep == nil {
+		return message(http.StatusNotFound, "Not found")
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if method == http.MethodOptions {
+		allow := strings.Join(ep.methods(), ", ")
+		return answer{status: http.StatusNoContent, header: http.Header{
+			"Allow": {allow}, "Access-Control-Allow-Methods": {allow}, "Access-Control-Allow-Headers": {"Content-Type"},
+		}}
+	}
+	handle := ep[method]
+	if handle == nil {
+		ans := message(http.StatusMethodNotAllowed, "Method not allowed")
+		ans.header = http.Header{"Allow": {strings.Join(ep.methods(), ", ")}}
+		return ans
+	}
+	req := &request{Request: r, path: path}
+	if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
+		if bad := req.readBody(len(path) > 0 && path[0] == "references"); bad.status != 0 {
+			return bad
+		}
+	}
+	return handle(req)
+}
+
+// admitted checks the bearer token where one is configured, in constant time.
+func (a *api) admitted(r *http.Request) bool {
+	if a.cfg.Token == "" {
+		return true
+	}
+	given := r.Header.Get("Kong-Admin-Token")
+	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		given = strings.TrimSpace(token)
+	}
+	sum := sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
+}
+
+// crossSite reports whether a browser sends a change on behalf of a page of another site.
+// The API is open on loopback, and without this any web page its user visits could use it.
+// Browsers say so in Sec-Fetch-Site; other clients do not send it.
+func crossSite(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site"
+}
+
+// segments cuts a path at its slashes and unescapes the pieces. A slash at the end does
+// not count.
+func segments(escaped string) ([]string, error) {
+	trimmed := strings.Trim(escaped, "/")
+	if trimmed == "" {
+		return nil, nil
+	}
+	out := strings.Split(trimmed, "/")
+	for i, s := range out {
+		u, err := url.PathUnescape(s)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = u
+	}
+	return out, nil
+}
+
+// route finds the endpoint of a path; nil where there is none.
+func (a *api) route(path []string) endpoint {
+	if ep := a.fixed(path); ep != nil {
+		return ep
+	}
+	if len(path) == 0 {
+		return nil
+	}
+	e := a.byPath(path[0])
+	if e == nil {
+		return nil
+	}
+	switch len(path) {
+	case 1:
+		return a.collection(e)
+	case 2:
+		return a.single(e)
+	}
+	if f := foreignField(e, path[2]); f != nil && len(path) == 3 {
+		if parent, ok := a.gw.Entity(f.Reference); ok {
+			return a.parentOf(e, f, parent)
+		}
+	}
+	child, field := a.childOf(e, path[2])
+	if child == nil {
+		return nil
+	}
+	switch len(path) {
+	case 3:
+		return a.nested(e, child, field)
+	case 4:
+		return a.nestedSingle(e, child, field)
+	}
+	return nil
+}
+
+func (a *api) byPath(segment string) *schema.Entity {
+	for _, e := range a.gw.Entities() {
+		if e.AdminPath() == segment {
+			return e
+		}
+	}
+	return nil
+}
+
+func foreignField(e *schema.Entity, name string) *schema.Field {
+	f := e.Record.Field(name)
+	if f == nil || f.Kind != schema.Foreign {
+		return nil
+	}
+	return f
+}
+
+// childOf finds the entity with a foreign field to e whose collection is called segment
+// under a parent.
+func (a *api) childOf(e *schema.Entity, segment string) (*schema.Entity, *schema.Field) {
+	for _, child := range a.gw.Entities() {
+		if child.PathUnder() != segment {
+			continue
+		}
+		for _, f := range child.Record.Fields {
+			if f.Kind == schema.Foreign && f.Reference == e.Name {
+				return child, f
+			}
+		}
+	}
+	return nil, nil
+}

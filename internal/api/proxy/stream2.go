@@ -1,0 +1,282 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// serveHTTP2 takes one HTTP/2 request through the gateway's phases.
+func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
+	meta, ok := r.Context().Value(h2ConnKey{}).(*gateway.Conn)
+	if !ok || r.ProtoMajor != 2 {
+		http.Error(w, "Bad request", http.StatusBadRequest)
+		return
+	}
+	p.stats.Requests.Add(1)
+	x := p.gw.Begin()
+	wrote := false
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				p.gw.End(x)
+				panic(v)
+			}
+			p.log.Error("panic while serving a request", "panic", v, "request_id", x.ID(), "stack", string(debug.Stack()))
+			if !wrote {
+				x.FailPlain(500, "An unexpected error occurred")
+				p.reply2(w, r, x)
+			}
+		}
+		p.gw.End(x)
+	}()
+	x.Conn = meta
+	x.Times.Start = time.Now()
+	x.SetContext(r.Context())
+	fillExchange2(x, r)
+	p.gw.Access(x)
+	if x.Answered() {
+		wrote = true
+		p.reply2(w, r, x)
+		return
+	}
+	wrote = true
+	p.forward2(w, r, x)
+}
+
+func fillExchange2(x *gateway.Exchange, r *http.Request) {
+	q := &x.Request
+	q.Method, q.Proto, q.Authority = r.Method, 2, r.Host
+	q.Scheme = "http"
+	if x.Conn.TLS != nil {
+		q.Scheme = "https"
+	}
+	for name, values := range r.Header {
+		for _, v := range values {
+			q.Header.Add(name, v)
+		}
+	}
+	target := r.RequestURI
+	if target == "" || target[0] != '/' && target != "*" {
+		target = r.URL.RequestURI()
+	}
+	gateway.SetTarget(q, target, x.Conn.ServerPort)
+	if r.ContentLength == 0 || r.Body == nil {
+		x.SetSource(nil, 0)
+		return
+	}
+	x.SetSource(r.Body, r.ContentLength)
+}
+
+// reply2 writes an answer of the gateway's own.
+func (p *Proxy) reply2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+	p.finishReply(x)
+	h := w.Header()
+	trailers := strings.HasPrefix(x.Response.Header.Get("Content-Type"), "application/grpc")
+	for _, f := range x.Response.Header.Fields() {
+		if http1.HopByHop(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
+			continue
+		}
+		if trailers && strings.HasPrefix(f.Name, "grpc-") {
+			h.Add(http.TrailerPrefix+f.Name, f.Value)
+			continue
+		}
+		h.Add(f.Name, strings.Clone(f.Value))
+	}
+	if len(x.Response.Body) > 0 {
+		h.Set("Content-Length", strconv.Itoa(len(x.Response.Body)))
+	}
+	w.WriteHeader(x.Response.Status)
+	if r.Method != "HEAD" {
+		w.Write(x.Response.Body)
+		x.Times.BytesOut = int64(len(x.Response.Body))
+	}
+	x.Times.End = time.Now()
+}
+
+// errQuiet is the cause of a request that was cancelled because nothing moved for the
+// service's time-out.
+var errQuiet = errors.New("proxy: nothing came for the service's time-out")
+
+// forward2 sends the request to its upstream and the answer to the client.
+func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+	service := x.Upstream.Service
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	wait := max(service.ReadTimeout, service.ConnectTimeout)
+	quiet := time.AfterFunc(wait, func() { cancel(errQuiet) })
+	defer quiet.Stop()
+	out := (&http.Request{
+		Method: x.Request.Method, Host: strings.Clone(x.Upstream.HostHeader), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{Scheme: map[bool]string{true: "https", false: "http"}[service.TLS()], Host: service.Authority,
+			Opaque: string(gateway.AppendTarget(nil, x.Upstream.Path, "", false)), RawQuery: strings.Clone(x.Request.RawQuery),
+			ForceQuery: x.Request.HasQuery},
+		Header: p.upstreamHeader(x), Trailer: r.Trailer,
+	}).WithContext(ctx)
+	if b, ok := x.Buffered(); ok {
+		b = bytes.Clone(b) // the transport may still read it when the exchange has ended
+		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	} else if src := x.Stream(); src != nil {
+		moving := &movingBody{src: src, quiet: quiet, wait: wait}
+		out.Body, out.ContentLength = moving, x.Request.Length
+		defer func() { x.Times.BytesIn = moving.count.Load() }()
+	}
+	x.Times.UpstreamStart = time.Now()
+	var resp *http.Response
+	var err error
+	for try := 0; ; try++ {
+		x.Times.Tries = try + 1
+		resp, err = p.h2out.of(service).RoundTrip(out)
+		if err == nil || out.Body != nil || try >= service.Retries || !isIdempotent(out.Method) || ctx.Err() != nil {
+			break
+		}
+		quiet.Reset(wait)
+	}
+	if err != nil {
+		if context.Cause(ctx) == errQuiet {
+			err = context.DeadlineExceeded
+		}
+		if r.Context().Err() != nil {
+			x.Times.ClientGone = true
+		}
+		p.log.Info("upstream did not answer", "service", service.Name, "address", service.Authority, "err", err)
+		unreachable(x, err)
+		p.reply2(w, r, x)
+		return
+	}
+	defer resp.Body.Close()
+	x.Times.UpstreamHeader = time.Now()
+	x.Times.UpstreamStatus = resp.StatusCode
+	p.relay2(w, r, x, resp, func() { quiet.Reset(service.ReadTimeout) })
+}
+
+// upstreamHeader is the header of the upstream's request.
+func (p *Proxy) upstreamHeader(x *gateway.Exchange) http.Header {
+	h := http.Header{}
+	for _, f := range x.Request.Header.Fields() {
+		if gateway.EqualFold(f.Name, "TE") && gateway.HasToken(f.Value, "trailers") {
+			h["Te"] = []string{"trailers"}
+			continue
+		}
+		if http1.HopByHop(f.Name) || replacedHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
+			continue
+		}
+		h.Add(f.Name, strings.Clone(f.Value))
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // the transport would name itself
+	}
+	if prior := h.Values("X-Forwarded-For"); len(prior) > 0 {
+		h.Set("X-Forwarded-For", strings.Join(prior, ", ")+", "+x.Conn.ClientIP)
+	} else {
+		h.Set("X-Forwarded-For", x.Conn.ClientIP)
+	}
+	h.Set("X-Forwarded-Proto", x.Request.Scheme)
+	h.Set("X-Forwarded-Host", x.Request.Host)
+	h.Set("X-Forwarded-Port", strconv.Itoa(x.Conn.ServerPort))
+	h.Set("X-Forwarded-Path", x.Request.RawPath)
+	if prefix := x.Match().Prefix; prefix != "" {
+		h.Set("X-Forwarded-Prefix", string(gateway.AppendTarget(nil, prefix, "", false)))
+	}
+	h.Set("X-Real-IP", x.Conn.ClientIP)
+	h.Add("Via", "2 "+serverName)
+	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
+	return h
+}
+
+// relay2 brings the upstream's answer to the client, piece by piece as it comes.
+func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, resp *http.Response, moved func()) {
+	x.SetForwarded()
+	x.Response.Status, x.Response.Length = resp.StatusCode, resp.ContentLength
+	x.Response.Header.Reset()
+	for name, values := range resp.Header {
+		for _, v := range values {
+			x.Response.Header.Add(name, v)
+		}
+	}
+	p.gw.HeaderFilter(x)
+	filters := x.FiltersBody() && r.Method != "HEAD"
+	h := w.Header()
+	for _, f := range x.Response.Header.Fields() {
+		if http1.HopByHop(f.Name) || http1.Named(&x.Response.Header, f.Name) || replacedAnswerHeader(f.Name) || filters && gateway.EqualFold(f.Name, "Content-Length") {
+			continue
+		}
+		h.Add(f.Name, f.Value)
+	}
+	t := &x.Times
+	h.Set("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))
+	h.Set("X-Kong-Proxy-Latency", strconv.FormatInt(t.UpstreamStart.Sub(t.Start).Milliseconds(), 10))
+	h.Add("Via", "2 "+serverName)
+	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
+	w.WriteHeader(x.Response.Status)
+	flush := http.NewResponseController(w)
+	buf := p.large.Get().(*[]byte)
+	defer p.large.Put(buf)
+	if resp.ContentLength < 0 {
+		flush.Flush() // the head goes ahead: the body may take its time
+	}
+	for {
+		n, err := resp.Body.Read(*buf)
+		moved()
+		data := (*buf)[:n]
+		if filters {
+			data = p.gw.BodyFilter(x, data, err == io.EOF)
+		}
+		if len(data) > 0 {
+			if _, werr := w.Write(data); werr != nil {
+				x.Times.ClientGone = true
+				panic(http.ErrAbortHandler)
+			}
+			x.Times.BytesOut += int64(len(data))
+			if resp.ContentLength < 0 {
+				flush.Flush()
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+		}
+	}
+	for name, values := range resp.Trailer {
+		for _, v := range values {
+			h.Add(http.TrailerPrefix+name, v)
+		}
+	}
+	x.Times.End = time.Now()
+}
+
+// movingBody is a request body that keeps the time-out from firing while it moves.
+type movingBody struct {
+	src   io.Reader
+	quiet *time.Timer
+	wait  time.Duration
+	count atomic.Int64 // bytes read
+}
+
+func (b *movingBody) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	b.quiet.Reset(b.wait)
+	b.count.Add(int64(n))
+	return n, err
+}
+
+func (b *movingBody) Close() error { return nil }
+
+// quietLog sends what net/http has to say to the debug log.
+func quietLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -1,0 +1,30 @@
+package gateway
+
+import "sluice.dev/sluice/internal/service/gateway/schema"
+
+// TestRouter gives tests the router without a store.
+type TestRouter struct{ r *router }
+
+// NewTestRouter compiles routes from records as they are stored.
+func NewTestRouter(records []schema.Record) TestRouter {
+	routes := make([]*Route, len(records))
+	for i, r := range records {
+		routes[i] = compileRoute(r["id"].(string), r, nil)
+	}
+	return TestRouter{newRouter(routes)}
+}
+
+// Match returns the id of the route that matches, and the prefix to strip.
+func (t TestRouter) Match(q *Query) (id, prefix string) {
+	m, ok := t.r.match(q)
+	if !ok {
+		return "", ""
+	}
+	return m.Route.ID, m.Prefix
+}
+
+// UpstreamPath exposes the joining of paths.
+var UpstreamPath = upstreamPath
+
+// SplitAuthority exposes the reading of a Host.
+var SplitAuthority = splitAuthority
