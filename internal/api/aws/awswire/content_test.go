@@ -48,6 +48,7 @@ func TestBodies(t *testing.T) {
 		{"no decoded length", "5\r\nhello\r\n0\r\n\r\n", trailer("", ""), "411 MissingContentLength"},
 		{"chunk without end", "5\r\nhel", trailer("5", ""), "400 IncompleteBody"},
 		{"chunk longer than it says", "4\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
+		{"chunk without its end of line", "5\r\nhelloXX0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
 		{"chunk of nonsense", "five\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
 		{"negative chunk", "-5\r\nhello\r\n0\r\n\r\n", trailer("5", ""), "400 IncompleteBody"},
 		{"more behind the end", "5\r\nhello\r\n0\r\n\r\nmore", trailer("5", ""), "400 "},

@@ -158,7 +158,7 @@ func TestAuthenticationFailures(t *testing.T) {
 			query: "403 SignatureDoesNotMatch", json: "400 InvalidSignatureException", s3: "403 AccessDenied",
 		},
 		"another day": {
-			make:  auth("/20261121/", "/20261120/"),
+			make: auth("/20261121/", "/20261120/"), contains: "Date in Credential scope does not match",
 			query: "403 SignatureDoesNotMatch", json: "400 InvalidSignatureException", s3: "403 SignatureDoesNotMatch",
 		},
 		"another region": {

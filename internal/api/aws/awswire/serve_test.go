@@ -98,7 +98,7 @@ func TestAnswers(t *testing.T) {
 				`Value '0' at 'shardCount' failed to satisfy constraint: Member must have value greater than or equal to 1"}`, nil,
 		},
 		{"json, too large", "kms", target("TrentService.Encrypt", strings.Repeat(" ", 1<<20+1)), 413, `{"__type":"RequestEntityTooLargeException"*`, nil},
-		{"json, without a row", "kms", target("TrentService.EnableKey", `{"KeyId":"k"}`), 500, `{"__type":"InternalFailure"*`, nil},
+		{"json, without a row", "kms", target("TrentService.EnableKey", `{"KeyId":"k"}`), 500, `{"__type":"InternalFailure"*not set up for authorisation*`, nil},
 		{"json, without its check", "kinesis", target("Kinesis_20131202.ListStreams", `{}`), 500, `{"__type":"InternalFailure","message":"We encountered an internal error. Please try again."}`, nil},
 		{"json, panic", "kinesis", target("Kinesis_20131202.DeleteStream", `{}`), 500, `{"__type":"InternalFailure","message":"We encountered an internal error. Please try again."}`, nil},
 		{
