@@ -3,6 +3,7 @@ package kong
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"runtime"
 	"slices"
 	"strconv"
@@ -191,7 +192,11 @@ func (a *api) references(path []string) endpoint {
 			if len(page) > size {
 				page = page[:size]
 				last := page[size-1].Key
-				body["offset"], body["next"] = last, "/references/"+path[1]+"?offset="+last
+				next := url.Values{"offset": {last}}
+				if r.URL.Query().Has("size") {
+					next.Set("size", strconv.Itoa(size))
+				}
+				body["offset"], body["next"] = last, "/references/"+url.PathEscape(path[1])+"?"+next.Encode()
 			}
 			if page == nil {
 				page = []gateway.ReferenceEntry{}

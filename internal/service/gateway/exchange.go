@@ -29,6 +29,7 @@ type Exchange struct {
 	gw         *Gateway
 	snap       *snapshot
 	chain      *chain
+	query      Query // in here, so that it is not allocated for each request
 	match      Match
 	consumer   *Consumer
 	credential *Credential

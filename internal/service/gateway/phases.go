@@ -25,11 +25,11 @@ func (g *Gateway) Access(x *Exchange) {
 		}
 	}
 	r := &x.Request
-	q := Query{Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path, TLS: x.Conn.TLS != nil, Headers: &r.Header}
-	if q.TLS {
-		q.SNI = x.Conn.TLS.ServerName
+	x.query = Query{Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path, TLS: x.Conn.TLS != nil, Headers: &r.Header}
+	if x.query.TLS {
+		x.query.SNI = x.Conn.TLS.ServerName
 	}
-	m, ok := s.router.match(&q)
+	m, ok := s.router.match(&x.query)
 	if !ok {
 		x.Fail(404, "no Route matched with those values")
 		return

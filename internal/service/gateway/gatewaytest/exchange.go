@@ -1,0 +1,80 @@
+package gatewaytest
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// Request is a request to put through a gateway's phases without a network.
+type Request struct {
+	Method string // GET
+	Target string // /
+	Host   string
+	IP     string   // 127.0.0.1
+	Header []string // names and values by turns
+	Body   string
+	Ctx    context.Context
+}
+
+// Result is what became of it.
+type Result struct {
+	Status   int // 0: it would have been forwarded
+	Header   *gateway.Header
+	Body     string
+	Upstream *gateway.Header // the request's header as the upstream would get it
+	Query    string
+	Sent     string // the body the upstream would get, where a plugin has read it
+	Consumer string
+}
+
+// Do puts a request through rewrite, access, header filters and log.
+func Do(g *gateway.Gateway, r Request) Result {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&r.Method, "GET")
+	def(&r.Target, "/")
+	def(&r.IP, "127.0.0.1")
+	x := g.Begin()
+	defer g.End(x)
+	x.Conn = &gateway.Conn{Client: netip.MustParseAddrPort(r.IP + ":1"), ClientIP: r.IP, ServerPort: 80}
+	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = r.Method, "http", 1, r.Host
+	if r.Ctx != nil {
+		x.SetContext(r.Ctx)
+	}
+	for i := 0; i < len(r.Header); i += 2 {
+		x.Request.Header.Add(r.Header[i], r.Header[i+1])
+	}
+	gateway.SetTarget(&x.Request, r.Target, 80)
+	if r.Body != "" {
+		x.SetSource(strings.NewReader(r.Body), int64(len(r.Body)))
+	}
+	g.Access(x)
+	out := Result{Header: new(gateway.Header), Upstream: new(gateway.Header), Query: strings.Clone(x.Request.RawQuery)}
+	if !x.Answered() {
+		x.SetForwarded()
+		x.Response.Status = 200
+	}
+	g.HeaderFilter(x)
+	if !x.FromUpstream() {
+		out.Status, out.Body = x.Response.Status, string(x.Response.Body)
+	}
+	for _, f := range x.Response.Header.Fields() {
+		out.Header.Add(f.Name, strings.Clone(f.Value))
+	}
+	for _, f := range x.Request.Header.Fields() {
+		out.Upstream.Add(f.Name, strings.Clone(f.Value))
+	}
+	if b, ok := x.Buffered(); ok {
+		out.Sent = string(b)
+	}
+	if c := x.Consumer(); c != nil {
+		out.Consumer = c.Username
+	}
+	return out
+}
