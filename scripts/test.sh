@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs every test of the repository. A test that skips is a failure unless .ci/skips names it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -d .cache/venv/bin ] && export PATH="$PWD/.cache/venv/bin:$PATH"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+run() { # run DIRECTORY ARGS…: go test -v, of which only verdicts are shown
+	local dir=$1 status=0
+	shift
+	echo "== $dir: go test $*"
+	(cd "$dir" && go test -v "$@" 2>&1) | tee -a "$log" |
+		grep -E '^(ok|FAIL|panic:|--- (FAIL|SKIP)|\s+--- (FAIL|SKIP)|\?.*failed|.*_test\.go:[0-9]+: |#|.*\.go:[0-9]+:[0-9]+: )' || true
+	status=${PIPESTATUS[0]}
+	return "$status"
+}
+
+failed=0
+run . -race -timeout 15m ./internal/base/... ./internal/lint/... ./internal/node/... ./internal/demo/... ./cmd/... \
+	./internal/service/iam/... ./internal/service/kms/... ./internal/service/streams/... ./internal/service/objects/... \
+	./internal/service/delivery/... ./internal/service/gateway/... ./internal/api/... || failed=1
+run . -timeout 15m ./internal/service/warehouse/... || failed=1
+[ -d acceptance ] && [ -f acceptance/go.mod ] && { run acceptance -timeout 25m ./... || failed=1; }
+
+unexpected=$(grep -oE -- '--- SKIP: [^ ]+' "$log" | sed 's/--- SKIP: //' | sort -u | grep -vxF -f .ci/skips || true)
+if [ -n "$unexpected" ]; then
+	echo "skipped without being expected to (see .ci/skips):"
+	echo "$unexpected"
+	failed=1
+fi
+passed=$(grep -cE -- '^\s*--- PASS' "$log" || true)
+bad=$(grep -cE -- '^\s*--- FAIL' "$log" || true)
+skipped=$(grep -cE -- '^\s*--- SKIP' "$log" || true)
+echo "$passed passed, $bad failed, $skipped skipped"
+exit $failed
