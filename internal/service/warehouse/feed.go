@@ -262,11 +262,19 @@ func (f *feed) textLines(p *feedPipe, in io.Reader, key string) error {
 	defer f.scratch.Put(buf)
 	nulls := newNullMarker(f.format, f.columns)
 	last := byte('\n')
+	held := 0 // 1 while a carriage return at the end of a block waits for what follows it
 	for {
-		n, err := in.Read(buf[:])
-		if n > 0 {
-			last = buf[n-1]
-			if err := p.put(nulls.mend(buf[:n])); err != nil {
+		if held > 0 {
+			buf[0] = '\r'
+		}
+		n, err := in.Read(buf[held:])
+		block := unixLines(buf[:held+n])
+		if held = 0; err == nil && bytes.HasSuffix(block, []byte{'\r'}) {
+			block, held = block[:len(block)-1], 1
+		}
+		if len(block) > 0 {
+			last = block[len(block)-1]
+			if err := p.put(nulls.mend(block)); err != nil {
 				return err
 			}
 		}
@@ -284,6 +292,28 @@ func (f *feed) textLines(p *feedPipe, in io.Reader, key string) error {
 		return p.put([]byte{'\n'})
 	}
 	return nil
+}
+
+// unixLines turns the line ends of Windows into those of Unix, in place. The engine wants
+// one kind in a stream, and the objects of a table need not agree.
+func unixLines(b []byte) []byte {
+	i := bytes.IndexByte(b, '\r')
+	if i < 0 {
+		return b
+	}
+	out := b[:i]
+	for i < len(b) {
+		if b[i] == '\r' && i+1 < len(b) && b[i+1] == '\n' {
+			i++
+		}
+		n := bytes.IndexByte(b[i+1:], '\r') + 1
+		if n == 0 {
+			n = len(b) - i
+		}
+		out = append(out, b[i:i+n]...)
+		i += n
+	}
+	return out
 }
 
 func (p *feedPipe) put(b []byte) error {

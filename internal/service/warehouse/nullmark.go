@@ -87,7 +87,7 @@ func (m *nullMarker) lines(b []byte) {
 	inQuotes := false
 	finish := func(end int) {
 		value := b[field:end]
-		if !bytes.Equal(bytes.TrimSuffix(value, []byte{'\r'}), m.marker) {
+		if !bytes.Equal(value, m.marker) {
 			m.out = append(m.out, value...)
 		} else if column < len(m.text) && m.text[column] {
 			m.out = append(m.out, nullPrivate...)

@@ -33,9 +33,10 @@ type pool struct {
 	slots   chan struct{} // one per statement that may run
 	waiting atomic.Int64
 
-	mu     sync.Mutex
-	idle   []*process // oldest first
-	closed bool
+	mu        sync.Mutex
+	idle      []*process // oldest first
+	returning []*process // being reset
+	closed    bool
 
 	spawns  chan spawn
 	spawner sync.Once
@@ -63,6 +64,7 @@ type process struct {
 	owner  string // ARN of the identity it served; empty while fresh
 	stderr *tail
 	exited chan struct{} // closed when it is gone
+	back   chan struct{} // closed when its reset has ended
 	since  time.Time     // of its last use
 	timer  *time.Timer   // ends it when idle too long
 }
@@ -103,8 +105,19 @@ func (p *pool) take(owner string) (*process, error) {
 		p.idle = slices.Delete(p.idle, i, i+1)
 		p.mu.Unlock()
 		w.timer.Stop()
+		if w.gone() {
+			return p.take(owner)
+		}
 		w.owner = owner
 		return w, nil
+	}
+	// One of this owner that is being reset will be there sooner than a new one.
+	i = slices.IndexFunc(p.returning, func(w *process) bool { return w.owner == owner })
+	if i >= 0 {
+		w := p.returning[i]
+		p.mu.Unlock()
+		<-w.back
+		return p.take(owner)
 	}
 	p.mu.Unlock()
 	w, err := p.start()
@@ -123,13 +136,23 @@ func (p *pool) release(w *process, healthy bool) {
 		<-p.slots
 		return
 	}
+	w.back = make(chan struct{})
+	p.mu.Lock()
+	p.returning = append(p.returning, w)
+	p.mu.Unlock()
 	go func() {
 		defer func() { <-p.slots }()
-		if err := w.reset(); err != nil {
+		err := w.reset()
+		p.mu.Lock()
+		i := slices.Index(p.returning, w)
+		p.returning = slices.Delete(p.returning, i, i+1)
+		p.mu.Unlock()
+		if err != nil {
 			w.kill()
-			return
+		} else {
+			p.keep(w)
 		}
-		p.keep(w)
+		close(w.back)
 	}()
 }
 
@@ -155,6 +178,7 @@ func (p *pool) retire(w *process) {
 	defer p.mu.Unlock()
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
+		w.timer.Stop()
 		w.kill()
 	}
 }
@@ -254,6 +278,7 @@ func (p *pool) fork(isolate bool) (*process, error) {
 		_ = cmd.Wait()
 		close(w.exited)
 		conn.Close()
+		p.retire(w)
 	}()
 	return w, nil
 }
@@ -295,6 +320,16 @@ func (w *process) reset() error {
 		return err
 	}
 	return w.ready(10 * time.Second)
+}
+
+// gone reports whether the process has ended.
+func (w *process) gone() bool {
+	select {
+	case <-w.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // kill ends the process and everything in its group.

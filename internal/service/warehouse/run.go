@@ -21,6 +21,7 @@ type run struct {
 	cancel  context.CancelCauseFunc
 	w       *process
 
+	retried bool
 	unwatch func() bool
 	killer  chan *time.Timer // holds the timer once the statement was canceled
 
@@ -74,12 +75,18 @@ func (s *Session) begin(ctx context.Context) (*run, error) {
 	r := &run{svc: s.svc, session: s, ctx: bounded, w: w, verb: "SELECT", finished: true,
 		killer: make(chan *time.Timer, 1), feeding: make(chan error, 64)}
 	r.cancel = func(cause error) { cancel(cause); stop() }
-	// A statement nobody waits for is interrupted, and its worker ended if that does not help.
-	r.unwatch = context.AfterFunc(bounded, func() {
-		r.killer <- time.AfterFunc(s.svc.cfg.Grace, w.kill)
+	r.watch()
+	return r, nil
+}
+
+// watch sees to it that a statement nobody waits for is interrupted, and its worker ended
+// if that does not help.
+func (r *run) watch() {
+	w := r.w
+	r.unwatch = context.AfterFunc(r.ctx, func() {
+		r.killer <- time.AfterFunc(r.svc.cfg.Grace, w.kill)
 		_ = w.conn.Write(wire.FrameCancel, nil)
 	})
-	return r, nil
 }
 
 // close ends the statement wherever it stands and gives the worker back.
@@ -121,6 +128,22 @@ func (r *run) drain() bool {
 			return true
 		}
 	}
+}
+
+// exchange puts a new worker in the place of one that was lost.
+func (r *run) exchange() bool {
+	fresh, err := r.svc.pool.take(r.session.id.ARN)
+	if err != nil {
+		return false
+	}
+	if !r.unwatch() { // canceled meanwhile
+		fresh.kill()
+		return false
+	}
+	r.w.kill()
+	r.w = fresh
+	r.watch()
+	return true
 }
 
 // send writes a frame; its failure shows when the answer is read.
@@ -190,6 +213,12 @@ func (r *run) stopped() error {
 func (r *run) parse(sql string) (*analysis, error) {
 	r.send(wire.FrameParse, wire.Parse{SQL: sql})
 	f, err := r.receive(wire.FrameParsed)
+	if WorkerLost.Is(err) && !r.retried {
+		// It was dying while it was idle: the statement has not begun and can have another.
+		if r.retried = true; r.exchange() {
+			return r.parse(sql)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -490,7 +519,8 @@ func (r *run) explain(f wire.Failure) error {
 	}
 	message, rest, _ := strings.Cut(message, "\n")
 	p := reasonOf(f).new("%s", message)
-	if rest = strings.TrimSpace(rest); rest != "" && !strings.Contains(rest, "SET ") {
+	// Advice that speaks of the engine's settings is of no use here.
+	if rest = strings.TrimSpace(rest); rest != "" && !strings.Contains(rest, "SET ") && !strings.Contains(rest, "Possible fixes") {
 		p.Detail = rest
 	}
 	if f.Position > 0 {
@@ -550,6 +580,8 @@ func reasonOf(f wire.Failure) *reason {
 		return BadData
 	case "invalid input":
 		switch {
+		case f.Table != "":
+			return BadData
 		case has("more than one row returned"):
 			return CardinalityViolation
 		case has("violates not-null"):

@@ -77,6 +77,7 @@ type Config struct {
 	Grace       time.Duration // from a cancellation to the end of the worker; 2 s
 	Timeout     time.Duration // of a statement, unless the session sets another; none
 	Retention   time.Duration // how long files no version needs are kept for running queries; 1 h
+	CleanEvery  time.Duration // 10 min
 }
 
 func (c Config) withDefaults() Config {
@@ -100,6 +101,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.StartTime, 20*time.Second)
 	duration(&c.Grace, 2*time.Second)
 	duration(&c.Retention, time.Hour)
+	duration(&c.CleanEvery, 10*time.Minute)
 	if c.Memory == 0 {
 		c.Memory = 1 << 30
 	}
@@ -173,6 +175,22 @@ func New(cfg Config, d Deps) (*Service, error) {
 		cfg: cfg, cat: newCatalogue(d.Store), objects: d.Objects, area: d.Area, auth: d.Authorizer,
 		clock: d.Clock, log: d.Log, pool: newPool(cfg, d.Log), tables: newTableCache(),
 	}, nil
+}
+
+// Run removes from time to time what no table needs. It blocks until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	ticker := time.NewTicker(s.cfg.CleanEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if _, err := s.Clean(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("the warehouse's area was not cleaned", "error", err)
+			}
+		}
+	}
 }
 
 // Close ends the idle workers. Statements that run are ended by their sessions.

@@ -107,7 +107,7 @@ func scan(t wire.Table, paths []string, needed []string) string {
 		items = append(items, item)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "SELECT %s FROM read_csv(%s, auto_detect = false, header = false, columns = {%s}, delim = %s, quote = %s, escape = %s, nullstr = ''",
+	fmt.Fprintf(&b, "SELECT %s FROM read_csv(%s, auto_detect = false, header = false, columns = {%s}, delim = %s, quote = %s, escape = %s, new_line = '\\n', nullstr = ''",
 		orNull(items), from, strings.Join(types, ", "), quote(f.Delimiter), quote(f.Quote), quote(f.Escape))
 	if !f.EmptyAsNull && len(texts) > 0 {
 		fmt.Fprintf(&b, ", force_not_null = [%s]", strings.Join(texts, ", "))
