@@ -153,7 +153,7 @@ var fences = []struct {
 	only []string
 }{
 	{"encoding/xml", "XML is the wire's business", []string{"internal/api/aws/awswire"}},
-	{"github.com/duckdb/duckdb-go/v2", "a query must not be able to crash the node", []string{"internal/service/warehouse/worker"}},
+	{"github.com/duckdb/duckdb-go/v2", "a query must not be able to crash the node", []string{"internal/service/warehouse/worker", "bench"}},
 	{"github.com/valyala/fasthttp", "the HTTP/1 engine must stay replaceable", []string{"internal/api/proxy", "bench"}},
 	{"github.com/cockroachdb/pebble/v2", "base/kv is the only map", []string{"internal/base/kv"}},
 	{"database/sql", "base/store is the only user of SQL databases", []string{"internal/base/store", "internal/service/warehouse/worker", "bench"}},
