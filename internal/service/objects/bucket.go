@@ -48,9 +48,17 @@ func (s *Service) bucket(ctx context.Context, r store.Reader, bucket string, act
 	}
 	d, ok := s.records.buckets.Get(r, bucket)
 	if !ok || d.Internal {
-		return nil, NoBucket.Field("Bucket", "The specified bucket does not exist")
+		return nil, noBucket()
 	}
 	return d, nil
+}
+
+func noBucket() error { return NoBucket.Field("Bucket", "The specified bucket does not exist") }
+
+// bucketKnown reports whether the bucket with the id is still there.
+func (s *Service) bucketKnown(id string) bool {
+	_, _, ok := s.records.buckets.Lookup(s.deps.Store.Snapshot(), "id", id)
+	return ok
 }
 
 func (s *Service) bucketNow(ctx context.Context, bucket string, action name.Action, resource name.ARN, attrs ...name.Attr) (*bucketDoc, error) {
@@ -100,20 +108,27 @@ func (s *Service) Bucket(ctx context.Context, bucket string, action name.Action)
 	return Bucket{bucket, d.Region, d.Created}, nil
 }
 
-// DeleteBucket removes an empty bucket.
+// DeleteBucket removes a bucket without objects. Uploads under way end with it, as in S3.
 func (s *Service) DeleteBucket(ctx context.Context, bucket string) error {
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
-		d, err := s.bucket(ctx, tx, bucket, "s3:DeleteBucket", bucketARN(bucket))
+	d, err := s.bucketNow(ctx, bucket, "s3:DeleteBucket", bucketARN(bucket))
+	if err != nil {
+		return err
+	}
+	s.deleting.Lock()
+	defer s.deleting.Unlock()
+	for _, err := range s.deps.Index.Scan(ctx, kv.Prefix(objectKey(d.ID, ""))) {
 		if err != nil {
 			return err
 		}
-		for _, prefix := range []string{"o/", "u/"} {
-			for _, err := range s.deps.Index.Scan(ctx, kv.Prefix([]byte(prefix+d.ID+"/"))) {
-				if err != nil {
-					return err
-				}
-				return BucketNotEmpty.Field("Bucket", "The bucket you tried to delete is not empty")
-			}
+		return BucketNotEmpty.Field("Bucket", "The bucket you tried to delete is not empty")
+	}
+	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		now, err := s.bucket(ctx, tx, bucket, "s3:DeleteBucket", bucketARN(bucket))
+		if err != nil {
+			return err
+		}
+		if now.ID != d.ID {
+			return noBucket() // it was deleted and made anew meanwhile
 		}
 		_, err = s.records.buckets.Delete(tx, bucket)
 		return err

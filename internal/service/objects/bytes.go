@@ -10,11 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sluice.dev/sluice/internal/base/segment"
 )
@@ -32,9 +35,12 @@ type bytesLog struct {
 	deps    Deps
 	commits *segment.Committer[*smallPart]
 
-	mu      sync.Mutex
-	next    uint64
-	writing map[uint64]bool // segments being written or not yet in any metadata
+	clear sync.Pool // of *[ownAbove]byte: what uploads read into
+
+	mu     sync.Mutex
+	next   uint64
+	pins   map[uint64]int  // segments being written, being read, or not yet in any metadata
+	doomed map[uint64]bool // to be removed when their last pin goes
 
 	// Owned by the committer's goroutine.
 	active   *segment.File
@@ -47,10 +53,20 @@ type smallPart struct {
 	frames  []byte
 	segment uint64
 	offset  int64
+	fate    atomic.Int32
 }
 
+// The fates of a small part. One that was placed has a pin on its segment, which belongs to
+// who waited for it; one that was left by its owner before that has none.
+const (
+	pending = iota
+	placed
+	left
+)
+
 func openBytes(c Config, d Deps) (*bytesLog, error) {
-	l := &bytesLog{dir: c.Dir, max: c.SegmentBytes, deps: d, writing: map[uint64]bool{}}
+	l := &bytesLog{dir: c.Dir, max: c.SegmentBytes, deps: d, pins: map[uint64]int{}, doomed: map[uint64]bool{},
+		clear: sync.Pool{New: func() any { return new([ownAbove]byte) }}}
 	ids, err := l.segments()
 	if err != nil {
 		return nil, err
@@ -81,28 +97,46 @@ func (l *bytesLog) segments() ([]uint64, error) {
 	return ids, nil
 }
 
-// claim numbers a new segment and keeps the reclaimer off it.
+// claim numbers a new segment and pins it.
 func (l *bytesLog) claim() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := l.next
 	l.next++
-	l.writing[id] = true
+	l.pins[id]++
 	return id
 }
 
-// unclaim lets the reclaimer have a segment that nothing refers to.
-func (l *bytesLog) unclaim(id uint64) {
+// pin keeps segments from being removed until unpin.
+func (l *bytesLog) pin(parts ...part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.writing, id)
+	for _, p := range parts {
+		l.pins[p.Segment]++
+	}
 }
 
-// settle says that a part's fate is known: metadata refers to it, or it was dropped.
-func (l *bytesLog) settle(p part) {
-	if p.Own {
-		l.unclaim(p.Segment)
+// unpin gives up pins of pin, claim or write. What was dropped meanwhile goes with the last.
+func (l *bytesLog) unpin(parts ...part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range parts {
+		if l.pins[p.Segment]--; l.pins[p.Segment] > 0 {
+			continue
+		}
+		delete(l.pins, p.Segment)
+		if l.doomed[p.Segment] {
+			delete(l.doomed, p.Segment)
+			l.remove(p.Segment)
+		}
 	}
+}
+
+// pinned returns the segments that have a pin now.
+func (l *bytesLog) pinned() map[uint64]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.pins)
 }
 
 // Write is the committer's target: small parts into the common log.
@@ -117,7 +151,7 @@ func (l *bytesLog) Write(parts []*smallPart) error {
 		id := l.claim()
 		w, err := segment.Create(l.path(id), nil, 0)
 		if err != nil {
-			l.unclaim(id)
+			l.unpin(part{Segment: id})
 			return err
 		}
 		l.active, l.activeID = w, id
@@ -137,15 +171,22 @@ func (l *bytesLog) Write(parts []*smallPart) error {
 			l.deps.Log.Error("objects: cannot cut back a failed write", "error", cut)
 		}
 		l.finish()
+		return err
 	}
-	return err
+	for _, p := range parts {
+		l.pin(part{Segment: p.segment})
+		if !p.fate.CompareAndSwap(pending, placed) {
+			l.unpin(part{Segment: p.segment})
+		}
+	}
+	return nil
 }
 
 func (l *bytesLog) finish() {
 	if err := l.active.Finish(); err != nil {
 		l.deps.Log.Error("objects: closing a segment", "error", err)
 	}
-	l.unclaim(l.activeID)
+	l.unpin(part{Segment: l.activeID})
 	l.active = nil
 }
 
@@ -172,8 +213,8 @@ type written struct {
 }
 
 // write receives a body, seals it and makes it durable. The reader's own error, which a
-// failed checksum or signature is, comes back as it is. Call settle on the part's segment
-// when its fate is known, if it is its own.
+// failed checksum or signature is, comes back as it is. The part is pinned: unpin it when
+// metadata refers to it or it was dropped.
 func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, limit int64) (w written, err error) {
 	w.part.Salt = make([]byte, 16)
 	_, _ = rand.Read(w.part.Salt) // never fails
@@ -182,22 +223,23 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 		return w, err
 	}
 	digest := md5.New() //nolint:gosec // see the import
-	clear := make([]byte, ownAbove)
-	sealed := make([]byte, 0, ownAbove+ownAbove/frameBytes*segment.Overhead)
+	buffer := l.clear.Get().(*[ownAbove]byte)
+	defer l.clear.Put(buffer)
+	clear := buffer[:]
+	var sealed []byte
 	var own *segment.File
 	var seq uint64
 	fail := func(err error) (written, error) {
 		if own != nil {
 			err = errors.Join(err, own.Discard())
-			l.unclaim(w.part.Segment)
+			l.unpin(w.part)
 		}
 		return w, err
 	}
 	for {
-		n, rerr := io.ReadFull(body, clear)
-		done := errors.Is(rerr, io.EOF) || errors.Is(rerr, io.ErrUnexpectedEOF) && n < len(clear)
-		if rerr != nil && !done {
-			return fail(rerr)
+		n, done, err := fill(body, clear)
+		if err != nil {
+			return fail(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return fail(err)
@@ -206,7 +248,7 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 			return fail(TooLarge.New("Your proposed upload exceeds the maximum allowed size"))
 		}
 		_, _ = digest.Write(clear[:n]) // never fails
-		sealed = sealed[:0]
+		sealed = slices.Grow(sealed[:0], int(frameLength(int64(n))))
 		for at := 0; at < n; at += frameBytes {
 			sealed = key.Append(sealed, segment.Header{Seq: seq}, w.part.Salt, clear[at:min(at+frameBytes, n)])
 			seq++
@@ -220,7 +262,7 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 			}
 			w.part.Own, w.part.Segment = true, l.claim()
 			if own, err = segment.Create(l.path(w.part.Segment), nil, 0); err != nil {
-				l.unclaim(w.part.Segment)
+				l.unpin(w.part)
 				return w, err
 			}
 			w.part.Offset = own.Size()
@@ -243,32 +285,78 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 		}
 	} else if w.part.Size > 0 {
 		p := &smallPart{frames: sealed}
-		if err := l.commits.Append(ctx, p, int64(len(sealed))); err != nil {
+		if err := l.place(ctx, p); err != nil {
 			return w, err
 		}
 		w.part.Segment, w.part.Offset = p.segment, p.offset
+	} else {
+		w.part.Segment = l.claim() // nothing is written; every part has its pin
 	}
 	digest.Sum(w.md5[:0])
 	return w, nil
 }
 
-// drop removes a part's own segment.
+// place appends a small part to the common log and leaves it pinned.
+func (l *bytesLog) place(ctx context.Context, p *smallPart) error {
+	err := l.commits.Append(ctx, p, int64(len(p.frames)))
+	if err != nil && !p.fate.CompareAndSwap(pending, left) {
+		l.unpin(part{Segment: p.segment}) // it was placed after all, and nobody will refer to it
+	}
+	return err
+}
+
+// fill reads until p is full or the body ends. Only io.EOF itself is an end: a body that was
+// cut off says io.ErrUnexpectedEOF, which io.ReadFull could not tell from a short one.
+func fill(body io.Reader, p []byte) (n int, done bool, err error) {
+	for idle := 0; n < len(p); {
+		m, err := body.Read(p[n:])
+		n += m
+		switch {
+		case err == io.EOF:
+			return n, true, nil
+		case err != nil:
+			return n, false, err
+		case m > 0:
+			idle = 0
+		default:
+			if idle++; idle == 100 {
+				return n, false, io.ErrNoProgress
+			}
+		}
+	}
+	return n, false, nil
+}
+
+// drop removes a part's own segment, as soon as nobody reads it any more.
 func (l *bytesLog) drop(p part) {
 	if !p.Own {
 		return // the reclaimer gives back the space of the common log
 	}
-	if err := os.Remove(l.path(p.Segment)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		l.deps.Log.Error("objects: cannot remove a segment", "segment", filepath.Base(l.path(p.Segment)), "error", err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pins[p.Segment] > 0 {
+		l.doomed[p.Segment] = true
+		return
+	}
+	l.remove(p.Segment)
+}
+
+// remove deletes a segment's file. A crash before it leaves it to the reclaimer.
+func (l *bytesLog) remove(id uint64) {
+	if err := os.Remove(l.path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		l.deps.Log.Error("objects: cannot remove a segment", "segment", filepath.Base(l.path(id)), "error", err)
 	}
 }
 
 func etagOf(sum [md5.Size]byte) string { return hex.EncodeToString(sum[:]) }
 
-// reader streams the bytes [from, to) of a run of parts.
+// reader streams the bytes [from, to) of a run of parts, which it has pinned: an object that
+// is replaced or deleted is read to its end by who began before.
 type reader struct {
 	l       *bytesLog
 	name    string // of the object, for errors
 	dataKey [32]byte
+	pins    []part // given up by Close
 	parts   []part
 	from    int64 // what is left of the range, relative to parts[0]
 	left    int64
@@ -280,12 +368,14 @@ type reader struct {
 	ready []byte // what of clear is not given out yet
 }
 
+// read takes over the caller's pins of the parts.
 func (l *bytesLog) read(object string, dataKey [32]byte, parts []part, from, length int64) *reader {
+	pins := parts
 	for len(parts) > 0 && from >= parts[0].Size {
 		from -= parts[0].Size
 		parts = parts[1:]
 	}
-	return &reader{l: l, name: object, dataKey: dataKey, parts: parts, from: from, left: length}
+	return &reader{l: l, name: object, dataKey: dataKey, pins: pins, parts: parts, from: from, left: length}
 }
 
 // Read gives out the next bytes.
@@ -311,7 +401,7 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) fill() error {
 	for r.from == r.parts[0].Size {
 		r.parts, r.from = r.parts[1:], 0
-		if err := r.Close(); err != nil {
+		if err := r.closeFile(); err != nil {
 			return err
 		}
 	}
@@ -349,6 +439,12 @@ func (r *reader) fill() error {
 
 // Close ends the reading.
 func (r *reader) Close() error {
+	r.l.unpin(r.pins...)
+	r.pins = nil
+	return r.closeFile()
+}
+
+func (r *reader) closeFile() error {
 	if r.f == nil {
 		return nil
 	}

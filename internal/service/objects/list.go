@@ -40,7 +40,7 @@ func (s *Service) list(ctx context.Context, d *bucketDoc, o ListOptions) (Listin
 	low := base + max(o.Prefix, o.After)
 	if o.After != "" && o.After >= o.Prefix {
 		low = base + o.After + "\x00"
-		if o.Delimiter != "" && strings.HasSuffix(o.After, o.Delimiter) && strings.HasPrefix(o.After, o.Prefix) && len(o.After) > len(o.Prefix) {
+		if rest, ok := strings.CutPrefix(o.After, o.Prefix); ok && isCommon(rest, o.Delimiter) {
 			low = string(kv.After([]byte(base + o.After))) // a whole common prefix was given out
 		}
 	}
@@ -76,6 +76,12 @@ func (s *Service) list(ctx context.Context, d *bucketDoc, o ListOptions) (Listin
 		low = next
 	}
 	return out, nil
+}
+
+// isCommon reports whether rest, which stands behind a prefix, is what a listing gives out
+// as a common prefix: it has the delimiter once, at its end.
+func isCommon(rest, delimiter string) bool {
+	return delimiter != "" && strings.HasSuffix(rest, delimiter) && strings.Index(rest, delimiter) == len(rest)-len(delimiter)
 }
 
 // All yields every object under a prefix as the caller in ctx.

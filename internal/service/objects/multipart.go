@@ -64,6 +64,14 @@ func (s *Service) CreateUpload(ctx context.Context, bucket, key string, opt Uplo
 	}
 	u := &upload{Key: key, Begun: s.deps.Clock.Now().UTC(), Headers: opt.Headers, User: opt.User,
 		KMS: e.KMS, KeyARN: arn, Wrapped: wrapped, Algorithm: opt.Algorithm, Composite: opt.Composite}
+	if err := s.deps.Guard.Check(); err != nil {
+		return Upload{}, err
+	}
+	s.deleting.RLock()
+	defer s.deleting.RUnlock()
+	if !s.bucketKnown(d.ID) {
+		return Upload{}, noBucket()
+	}
 	id := name.Hex(32)
 	return u.info(id), s.deps.Index.Set(uploadKey(d.ID, id), encode(u))
 }
@@ -74,20 +82,27 @@ func (s *Service) upload(ctx context.Context, bucket, key, id string, action nam
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, ok, err := s.deps.Index.Get(uploadKey(d.ID, id))
+	u, err := s.getUpload(d.ID, id)
+	if err == nil && u.Key != key {
+		err = noUpload()
+	}
+	return d, u, err
+}
+
+func (s *Service) getUpload(bucketID, id string) (*upload, error) {
+	raw, ok, err := s.deps.Index.Get(uploadKey(bucketID, id))
+	if err == nil && !ok {
+		err = noUpload()
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	u := new(upload)
-	if ok {
-		if err := json.Unmarshal(raw, u); err != nil {
-			return nil, nil, err
-		}
-	}
-	if !ok || u.Key != key {
-		return nil, nil, NoUpload.Field("UploadId", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
-	}
-	return d, u, nil
+	return u, json.Unmarshal(raw, u)
+}
+
+func noUpload() error {
+	return NoUpload.Field("UploadId", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
 }
 
 // PutPart receives one part of an upload. A part sent again replaces the first.
@@ -112,19 +127,16 @@ func (s *Service) PutPart(ctx context.Context, bucket, key, id string, number in
 	if err != nil {
 		return "", Upload{}, err
 	}
-	defer s.bytes.settle(w.part)
+	defer s.bytes.unpin(w.part)
 	p := &uploadPart{Part: w.part, ETag: etagOf(w.md5), Modified: s.deps.Clock.Now().UTC()}
 	if checksum != nil {
 		p.Checksum = checksum()
 	}
 	// Under the upload's lock, so that the part does not join an upload that has ended.
-	mu := s.lock(d.ID, id)
+	mu := s.lockUpload(d.ID, id)
 	mu.Lock()
 	defer mu.Unlock()
-	_, ok, err := s.deps.Index.Get(uploadKey(d.ID, id))
-	if err == nil && !ok {
-		err = NoUpload.Field("UploadId", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
-	}
+	_, err = s.getUpload(d.ID, id)
 	var old *uploadPart
 	if err == nil {
 		old, err = s.getPart(d.ID, id, number)
@@ -222,9 +234,12 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c 
 	if len(list) == 0 {
 		return Info{}, InvalidPart.Field("Parts", "You must specify at least one part")
 	}
-	mu := s.lock(d.ID, id)
+	mu := s.lockUpload(d.ID, id)
 	mu.Lock()
 	defer mu.Unlock()
+	if _, err := s.getUpload(d.ID, id); err != nil {
+		return Info{}, err // it ended while this call waited
+	}
 	o := &object{Modified: s.deps.Clock.Now().UTC().Truncate(time.Millisecond), Headers: u.Headers, User: u.User,
 		KMS: u.KMS, KeyARN: u.KeyARN, Wrapped: u.Wrapped}
 	received := map[int]*uploadPart{}
@@ -289,7 +304,7 @@ func (s *Service) AbortUpload(ctx context.Context, bucket, key, id string) error
 	if err != nil {
 		return err
 	}
-	mu := s.lock(d.ID, id)
+	mu := s.lockUpload(d.ID, id)
 	mu.Lock()
 	defer mu.Unlock()
 	var parts []part

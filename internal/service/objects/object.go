@@ -2,7 +2,9 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -65,6 +67,13 @@ func (c Condition) check(present *object) error {
 		return PreconditionFailed.Field("If-Match", "At least one of the pre-conditions you specified did not hold")
 	}
 	return nil
+}
+
+// sameBytes reports whether both lie in the same places.
+func (o *object) sameBytes(other *object) bool {
+	return slices.EqualFunc(o.Parts, other.Parts, func(a, b part) bool {
+		return a.Segment == b.Segment && a.Offset == b.Offset && string(a.Salt) == string(b.Salt)
+	}) && string(o.Wrapped) == string(other.Wrapped)
 }
 
 // PutOptions is what comes with a body.
@@ -157,7 +166,7 @@ func (s *Service) put(ctx context.Context, d *bucketDoc, key string, body io.Rea
 	if err != nil {
 		return Info{}, err
 	}
-	defer s.bytes.settle(w.part)
+	defer s.bytes.unpin(w.part)
 	o := &object{Size: w.part.Size, ETag: etagOf(w.md5), Modified: s.deps.Clock.Now().UTC().Truncate(time.Millisecond),
 		Headers: opt.Headers, User: opt.User, KMS: e.KMS, KeyARN: arn, Wrapped: wrapped}
 	if w.part.Size > 0 {
@@ -175,6 +184,11 @@ func (s *Service) put(ctx context.Context, d *bucketDoc, key string, body io.Rea
 
 // commit puts metadata, and drops what it replaces. finish adds to the same batch.
 func (s *Service) commit(d *bucketDoc, key string, o *object, c Condition, finish func(batch)) error {
+	s.deleting.RLock() // the bucket stays, or is gone already
+	defer s.deleting.RUnlock()
+	if !s.bucketKnown(d.ID) {
+		return noBucket()
+	}
 	mu := s.lock(d.ID, key)
 	mu.Lock()
 	defer mu.Unlock()
@@ -292,7 +306,15 @@ func (s *Service) Open(ctx context.Context, bucket, key string, r Range) (*Opene
 	return s.open(ctx, d, o, bucket, key, r)
 }
 
-func (s *Service) open(ctx context.Context, d *bucketDoc, o *object, bucket, key string, r Range) (*Opened, error) {
+func (s *Service) open(ctx context.Context, d *bucketDoc, o *object, bucket, key string, r Range) (_ *Opened, err error) {
+	if o, err = s.pinned(d, key, o); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.bytes.unpin(o.Parts...)
+		}
+	}()
 	plain, err := s.deps.Keys.OpenDataKey(ctx, o.Wrapped, keyContext(d.ID, key))
 	if err != nil {
 		return nil, err
@@ -302,7 +324,32 @@ func (s *Service) open(ctx context.Context, d *bucketDoc, o *object, bucket, key
 		return nil, err
 	}
 	body := s.bytes.read("s3://"+bucket+"/"+key, plain, o.Parts, from, length)
+	if length > 0 { // damage is best told while there is still an answer to tell it in
+		if err := body.fill(); err != nil {
+			return nil, errors.Join(err, body.closeFile())
+		}
+	}
 	return &Opened{Info: o.info(key), From: from, Length: length, Body: body}, nil
+}
+
+// pinned pins an object's segments. As they may have gone after the metadata was read, it
+// is read again under the pins, until both agree.
+func (s *Service) pinned(d *bucketDoc, key string, o *object) (*object, error) {
+	for {
+		s.bytes.pin(o.Parts...)
+		now, err := s.getObject(d.ID, key)
+		if err == nil && now != nil && now.sameBytes(o) {
+			return now, nil
+		}
+		s.bytes.unpin(o.Parts...)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil {
+			return nil, NoObject.Field("Key", "The specified key does not exist.")
+		}
+		o = now
+	}
 }
 
 // Delete removes an object; that it was not there is no error.

@@ -57,8 +57,13 @@ type Service struct {
 	bytes   *bytesLog
 	uploads chan struct{} // one token per body being received
 
-	// locks order the writes to one key, so that conditions hold; keys share them by hash.
-	locks [256]sync.Mutex
+	// Locks order the writes to one key, so that conditions hold, and the calls of one upload;
+	// keys and uploads share them by hash. Who holds one of each took the upload's first.
+	keyLocks, uploadLocks [256]sync.Mutex
+
+	// deleting is held for writing while a bucket is deleted, and for reading while something
+	// is put into one, so that nothing acknowledged is in a bucket that was empty and is gone.
+	deleting sync.RWMutex
 }
 
 // New opens the service's files.

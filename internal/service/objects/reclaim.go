@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/kv"
@@ -40,12 +41,7 @@ func (s *Service) Reclaim(ctx context.Context) error {
 type reclaimer struct{ idle map[uint64]bool }
 
 func (r *reclaimer) pass(ctx context.Context, s *Service) error {
-	s.bytes.mu.Lock()
-	writing := make(map[uint64]bool, len(s.bytes.writing))
-	for id := range s.bytes.writing {
-		writing[id] = true
-	}
-	s.bytes.mu.Unlock()
+	busy := s.bytes.pinned() // before the rest: what has no pin now is in the metadata, if anywhere
 	ids, err := s.bytes.segments()
 	if err != nil {
 		return err
@@ -58,9 +54,9 @@ func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 		return err
 	}
 	idle := map[uint64]bool{}
-	var sparse []uint64
+	sparse := map[uint64]bool{}
 	for _, id := range ids {
-		if writing[id] {
+		if busy[id] > 0 {
 			continue
 		}
 		st, err := os.Stat(s.bytes.path(id))
@@ -78,16 +74,11 @@ func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 		case used == 0:
 			idle[id] = true
 		case used*2 < st.Size():
-			sparse = append(sparse, id)
+			sparse[id] = true
 		}
 	}
 	r.idle = idle
-	for _, id := range sparse {
-		if err := s.evacuate(ctx, id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.evacuate(ctx, sparse)
 }
 
 // frameLength is what a part takes in its segment.
@@ -139,7 +130,7 @@ func (s *Service) sweepBuckets(ctx context.Context) error {
 				}
 				id := string(e.Key[len(kind) : len(kind)+36]) // a UUID
 				next = kv.After([]byte(kind + id + "/"))
-				if !known[id] && !s.bucketIDKnown(id) {
+				if !known[id] && !s.bucketKnown(id) { // asked again: it may be new
 					b := s.deps.Index.NewBatch()
 					b.DeleteRange([]byte(kind+id+"/"), next)
 					if err := b.Commit(); err != nil {
@@ -154,38 +145,27 @@ func (s *Service) sweepBuckets(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) bucketIDKnown(id string) bool {
-	for _, d := range s.records.buckets.All(s.deps.Store.Snapshot(), "") {
-		if d.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
-// evacuate moves the small parts of a sparse common segment into the present one. Frames
+// evacuate moves the small parts of sparse common segments into the present one. Frames
 // are moved sealed, so no key is needed.
-func (s *Service) evacuate(ctx context.Context, id uint64) error {
-	buckets := map[string]bool{}
-	for _, d := range s.records.buckets.All(s.deps.Store.Snapshot(), "") {
-		buckets[d.ID] = true
+func (s *Service) evacuate(ctx context.Context, sparse map[uint64]bool) error {
+	if len(sparse) == 0 {
+		return nil
 	}
-	for bucket := range buckets {
-		base := objectKey(bucket, "")
-		for e, err := range s.deps.Index.Scan(ctx, kv.Prefix(base)) {
-			var o object
-			if err == nil {
-				err = json.Unmarshal(e.Value, &o)
+	for e, err := range s.deps.Index.Scan(ctx, kv.Prefix([]byte("o/"))) {
+		var o object
+		if err == nil {
+			err = json.Unmarshal(e.Value, &o)
+		}
+		if err != nil {
+			return err
+		}
+		bucket, key, _ := strings.Cut(string(e.Key[len("o/"):]), "/")
+		for i, p := range o.Parts {
+			if !sparse[p.Segment] || p.Own {
+				continue
 			}
-			if err != nil {
+			if err := s.move(ctx, bucket, key, i, p); err != nil {
 				return err
-			}
-			for i, p := range o.Parts {
-				if p.Segment == id && !p.Own {
-					if err := s.move(ctx, bucket, string(e.Key[len(base):]), i, p); err != nil {
-						return err
-					}
-				}
 			}
 		}
 	}
@@ -202,9 +182,10 @@ func (s *Service) move(ctx context.Context, bucket, key string, index int, p par
 	if _, err := f.ReadAt(moved.frames, p.Offset); err != nil {
 		return segment.Damage(err, s.bytes.path(p.Segment), p.Offset)
 	}
-	if err := s.bytes.commits.Append(ctx, moved, int64(len(moved.frames))); err != nil {
+	if err := s.bytes.place(ctx, moved); err != nil {
 		return err
 	}
+	defer s.bytes.unpin(part{Segment: moved.segment})
 	mu := s.lock(bucket, key)
 	mu.Lock()
 	defer mu.Unlock()

@@ -26,7 +26,8 @@ type records struct {
 }
 
 func register(s *store.Store) records {
-	return records{buckets: store.Register[bucketDoc](s, "objects.buckets")}
+	return records{buckets: store.Register(s, "objects.buckets",
+		store.Unique("id", func(d *bucketDoc) []string { return []string{d.ID} }))}
 }
 
 // object is an object's metadata as stored in the index.
@@ -100,8 +101,14 @@ func (s *Service) getObject(bucket, key string) (*object, error) {
 	return o, json.Unmarshal(raw, o)
 }
 
-func (s *Service) lock(bucket, key string) *sync.Mutex {
+func (s *Service) lock(bucket, key string) *sync.Mutex { return pick(&s.keyLocks, bucket+"/"+key) }
+
+func (s *Service) lockUpload(bucket, id string) *sync.Mutex {
+	return pick(&s.uploadLocks, bucket+"/"+id)
+}
+
+func pick(locks *[256]sync.Mutex, name string) *sync.Mutex {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(bucket + "/" + key)) // never fails
-	return &s.locks[h.Sum32()%uint32(len(s.locks))]
+	_, _ = h.Write([]byte(name)) // never fails
+	return &locks[h.Sum32()%uint32(len(locks))]
 }
