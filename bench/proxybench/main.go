@@ -1,5 +1,5 @@
 // Command proxybench measures what a proxied request costs in CPU: Sluice's data plane
-// against nginx as a plain proxy and against a bare fasthttp proxy, all before the same
+// against nginx as a plain proxy and against proxies made of fasthttp, all before the same
 // upstream, in turns, so that whatever else the machine does meets all of them alike.
 //
 // Every line it prints is one JSON object: a "round" line per proxy and round, and at the
@@ -33,15 +33,15 @@ import (
 )
 
 func main() {
-	role := flag.String("role", "", "internal: run as upstream, sluice or fasthttp")
+	role := flag.String("role", "", "internal: run as upstream or as one of the proxies")
 	to := flag.String("to", "", "internal: address of the upstream")
 	rounds := flag.Int("rounds", 5, "rounds; each measures every proxy once")
 	duration := flag.Duration("duration", 4*time.Second, "length of one measurement")
 	body := flag.Int("body", 1024, "bytes of the upstream's answer")
 	connections := flag.Int("connections", 64, "connections of the load generator")
-	only := flag.String("only", "", "comma-separated proxies to measure besides nginx: sluice,fasthttp")
+	only := flag.String("only", "", "comma-separated proxies to measure besides nginx: sluice,fasthttp,fasthttp-dressed")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the sluice proxy to this file")
-	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting")
+	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting,collector")
 	flag.Parse()
 	var err error
 	switch *role {
@@ -49,8 +49,8 @@ func main() {
 		err = runUpstream(*body)
 	case "sluice":
 		err = runSluice(*to, *profile, *plugins)
-	case "fasthttp":
-		err = runFasthttp(*to)
+	case "fasthttp", "fasthttp-dressed":
+		err = runFasthttp(*to, *role == "fasthttp-dressed")
 	default:
 		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins})
 	}
@@ -118,7 +118,7 @@ func run(c config) error {
 	}
 	defer ng.stop()
 	targets = append(targets, ng)
-	for _, name := range []string{"sluice", "fasthttp"} {
+	for _, name := range []string{"sluice", "fasthttp", "fasthttp-dressed"} {
 		if c.only != "" && !slices.Contains(strings.Split(c.only, ","), name) {
 			continue
 		}

@@ -161,6 +161,7 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 func (p *Proxy) request(c *clientConn) (keep bool) {
 	x := p.gw.Begin()
 	x.Conn = &c.meta
+	c.head = http1.Head{Minor: 1} // an error before the head is parsed must not find the last one's
 	c.closing, c.sentContinue, c.written, c.tunnel, c.cut = false, false, false, false, false
 	ended := false
 	defer func() {

@@ -17,7 +17,8 @@ type h2Server struct {
 	server  *http.Server
 	conns   chan net.Conn
 	closed  chan struct{}
-	once    sync.Once
+	once    sync.Once // starts the server
+	closing sync.Once
 	pending sync.Map // net.Conn → *h2Conn
 }
 
@@ -84,11 +85,7 @@ func (h *h2Server) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (h *h2Server) Close() error {
-	select {
-	case <-h.closed:
-	default:
-		close(h.closed)
-	}
+	h.closing.Do(func() { close(h.closed) })
 	return nil
 }
 

@@ -66,7 +66,7 @@ func fillExchange2(x *gateway.Exchange, r *http.Request) {
 	}
 	for name, values := range r.Header {
 		for _, v := range values {
-			q.Header.Add(name, v)
+			q.Header.AddValid(name, v)
 		}
 	}
 	target := r.RequestURI
@@ -204,18 +204,24 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 	x.Response.Status, x.Response.Length = resp.StatusCode, resp.ContentLength
 	x.Response.Header.Reset()
 	for name, values := range resp.Header {
+		if name == "Content-Length" {
+			continue // it is Response.Length
+		}
 		for _, v := range values {
-			x.Response.Header.Add(name, v)
+			x.Response.Header.AddValid(name, v)
 		}
 	}
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && r.Method != "HEAD"
 	h := w.Header()
 	for _, f := range x.Response.Header.Fields() {
-		if http1.HopByHop(f.Name) || http1.Named(&x.Response.Header, f.Name) || replacedAnswerHeader(f.Name) || filters && gateway.EqualFold(f.Name, "Content-Length") {
+		if http1.HopByHop(f.Name) || http1.Named(&x.Response.Header, f.Name) || replacedAnswerHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
 			continue
 		}
-		h.Add(f.Name, f.Value)
+		h.Add(f.Name, strings.Clone(f.Value)) // it is written when the exchange may have ended
+	}
+	if resp.ContentLength >= 0 && !filters {
+		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
 	t := &x.Times
 	h.Set("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))

@@ -69,7 +69,8 @@ type Request struct {
 	Length    int64 // of the body; -1 where it is unknown
 }
 
-// Response is the answer on its way to the client.
+// Response is the answer on its way to the client. Of an upstream's answer, the Header has
+// no Content-Length: that is Length, and a BodyFilter makes it void.
 type Response struct {
 	Status int
 	Header Header

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +38,7 @@ type Gateway struct {
 	collections map[string]collection
 
 	current  atomic.Pointer[snapshot]
+	changed  atomic.Int64 // newest revision that concerns the data plane
 	building sync.Mutex
 	compiled compiled
 	dirty    chan struct{}
@@ -85,18 +85,27 @@ func New(d Deps) (*Gateway, error) {
 	}
 	g.order = entities
 	g.current.Store(g.build(d.Store.Snapshot()))
-	g.cancel = d.Store.Subscribe(func(_ *store.Snapshot, changes []store.Change) {
-		if len(changes) > 0 && !slices.ContainsFunc(changes, func(c store.Change) bool {
-			return strings.HasPrefix(c.Collection, prefix)
-		}) {
+	g.cancel = d.Store.Subscribe(func(view *store.Snapshot, changes []store.Change) {
+		if len(changes) > 0 && !slices.ContainsFunc(changes, func(c store.Change) bool { return compiles(c.Collection) }) {
 			return
 		}
+		g.changed.Store(view.Revision())
 		select {
 		case g.dirty <- struct{}{}:
 		default:
 		}
 	})
 	return g, nil
+}
+
+// compiles reports whether a collection's records are compiled into snapshots. All others
+// are read from the store when they are asked for.
+func compiles(collection string) bool {
+	switch collection {
+	case prefix + "services", prefix + "routes", prefix + "plugins":
+		return true
+	}
+	return false
 }
 
 // Run follows changes that other nodes made and removes expired records, until ctx ends.
@@ -144,10 +153,10 @@ func (g *Gateway) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// refresh makes the data plane show at least the store's present revision. Writers that
-// wait here together share one build.
+// refresh makes the data plane show every change the store has made known so far. Writers
+// that wait here together share one build.
 func (g *Gateway) refresh() {
-	want := g.deps.Store.Snapshot().Revision()
+	want := g.changed.Load()
 	if g.current.Load().revision >= want {
 		return
 	}

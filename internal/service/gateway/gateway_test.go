@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/store"
@@ -158,7 +159,7 @@ func TestInstancesCloseAfterTheirLastExchange(t *testing.T) {
 	if _, err := g.Patch(t.Context(), e, p["id"].(string), schema.Record{"config": schema.Record{"mark": "new"}}); err != nil {
 		t.Fatal(err)
 	}
-	gatewaytest.Create(t, g, "consumers", schema.Record{"username": "unrelated"}) // keeps the instance
+	gatewaytest.Create(t, g, "services", schema.Record{"host": "unrelated"}) // a new snapshot with the same instance
 	if n := closed.Load(); n != 0 {
 		t.Fatalf("%d instances closed while an exchange may be inside", n)
 	}
@@ -169,7 +170,31 @@ func TestInstancesCloseAfterTheirLastExchange(t *testing.T) {
 	}
 }
 
-// TestOtherNodesChanges: a change another node made to the same database is followed.
+type movingClock struct{ now time.Time }
+
+func (c *movingClock) Now() time.Time { return c.now }
+
+func TestTimestamps(t *testing.T) {
+	clock := &movingClock{time.Unix(1_800_000_000, 0)}
+	g := gatewaytest.New(t, nil, func(d *gateway.Deps) { d.Clock = clock })
+	e, _ := g.Entity("services")
+	check := func(what string, r schema.Record, err error, created, updated float64) {
+		t.Helper()
+		if err != nil || r["created_at"] != created || r["updated_at"] != updated {
+			t.Errorf("%s: %v %v, %v", what, r["created_at"], r["updated_at"], err)
+		}
+	}
+	r, err := g.Create(t.Context(), e, schema.Record{"name": "s", "host": "h"})
+	check("create", r, err, 1_800_000_000, 1_800_000_000)
+	clock.now = clock.now.Add(time.Minute)
+	r, err = g.Patch(t.Context(), e, "s", schema.Record{"port": 81.0})
+	check("patch", r, err, 1_800_000_000, 1_800_000_060)
+	clock.now = clock.now.Add(time.Minute)
+	r, err = g.Replace(t.Context(), e, "s", schema.Record{"host": "h"})
+	check("replace", r, err, 1_800_000_000, 1_800_000_120)
+}
+
+// TestReopen: what was stored is compiled again after a restart.
 func TestReopen(t *testing.T) {
 	url := "sqlite://" + filepath.Join(t.TempDir(), "c.db")
 	for i := range 2 {
@@ -214,6 +239,13 @@ func TestHeader(t *testing.T) {
 	}
 	if !h.Del("B") || h.Del("B") || h.Len() != 1 {
 		t.Error(h.Fields())
+	}
+	h.Set("a", "x\r\nEvil: 1")
+	h.Add("n", "a\x00b\tc")
+	h.Add("bad name", "v")
+	h.Add("", "v")
+	if fmt.Sprint(h.Fields()) != "[{A x  Evil: 1} {n a b\tc}]" {
+		t.Errorf("%q", h.Fields())
 	}
 	if !gateway.HasToken("close, Upgrade ,x", "upgrade") || gateway.HasToken("upgraded", "upgrade") || gateway.EqualFold("a@", "a`") {
 		t.Error("tokens")
@@ -414,5 +446,41 @@ func BenchmarkExchange(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		fill(g)
+	}
+}
+
+// BenchmarkChangeAmong10000Routes is one change of a route, until the data plane acts on
+// it, by one writer and by many at once.
+func BenchmarkChangeAmong10000Routes(b *testing.B) {
+	g := gatewaytest.New(b, nil)
+	s := gatewaytest.Create(b, g, "services", schema.Record{"url": "http://127.0.0.1:1"})
+	ref := schema.Record{"id": s["id"]}
+	e, _ := g.Entity("routes")
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			for i := w; i < 10_000; i += 64 {
+				rec := schema.Record{"paths": []any{fmt.Sprintf("/s%d/v%d", i/3, i%3)}, "service": ref, "name": fmt.Sprint("r", i)}
+				if _, err := g.Create(context.Background(), e, rec); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, writers := range []int{1, 10} {
+		b.Run(fmt.Sprint("writers=", writers), func(b *testing.B) {
+			b.SetParallelism(writers)
+			var n atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := n.Add(1)
+					if _, err := g.Patch(context.Background(), e, fmt.Sprint("r", i%10_000), schema.Record{"tags": []any{fmt.Sprint(i)}}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	}
 }

@@ -54,9 +54,43 @@ func (h *Header) Count(name string) int {
 	return n
 }
 
-// Add appends a line.
+// Add appends a line. Control bytes in the value become spaces, and a line whose name is
+// no token is left out, so that no value can add a line of its own to a message.
 func (h *Header) Add(name, value string) {
+	if ValidName(name) {
+		h.AddValid(name, clean(value))
+	}
+}
+
+// AddValid appends a line that is known to be well formed: an engine's parser read it.
+func (h *Header) AddValid(name, value string) {
 	h.fields = append(h.fields, Field{Name: name, Value: value})
+}
+
+// ValidName reports whether name is a token (RFC 9110 section 5.6.2).
+func ValidName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", c) >= 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func clean(value string) string {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			b := []byte(value)
+			for j, c := range b {
+				if c < ' ' && c != '\t' || c == 0x7f {
+					b[j] = ' '
+				}
+			}
+			return string(b)
+		}
+	}
+	return value
 }
 
 // Set replaces the first line called name, drops any others, and appends the line
@@ -64,7 +98,7 @@ func (h *Header) Add(name, value string) {
 func (h *Header) Set(name, value string) {
 	for i := range h.fields {
 		if EqualFold(h.fields[i].Name, name) {
-			h.fields[i].Value = value
+			h.fields[i].Value = clean(value)
 			h.delFrom(i+1, name)
 			return
 		}

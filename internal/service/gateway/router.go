@@ -39,11 +39,13 @@ func (m Match) Captures(path string) (names, values []string) {
 // A split is a route with those of its paths that share one priority: Kong splits a
 // route with prefixes of several lengths, and keeps its regular expressions in one group.
 type split struct {
-	route   *Route
-	at      int // position of the route in its snapshot
-	rank    int // position in the order of priority, 0 first
-	regexes []*pathRule
-	len     int // length of the group's prefixes, 0 where it has none
+	route         *Route
+	at            int // position of the route in its snapshot
+	rank          int // position in the order of priority, 0 first
+	regexes       []*pathRule
+	major         int // the first criteria of priority, most significant first
+	regexPriority int
+	len           int // length of the group's prefixes, 0 where it has none
 }
 
 // candidate is a split as it lies in a bucket: with the port its host asked for, and the
@@ -254,16 +256,16 @@ func splitRoutes(routes []*Route) []*split {
 			}
 		}
 		if len(regexes) > 0 {
-			splits = append(splits, &split{route: r, at: at, regexes: regexes})
+			splits = append(splits, (&split{route: r, at: at, regexes: regexes}).prioritise())
 		}
 		for _, n := range lengths {
-			splits = append(splits, &split{route: r, at: at, len: n})
+			splits = append(splits, (&split{route: r, at: at, len: n}).prioritise())
 		}
 		if len(r.paths) == 0 {
-			splits = append(splits, &split{route: r, at: at})
+			splits = append(splits, (&split{route: r, at: at}).prioritise())
 		}
 	}
-	slices.SortStableFunc(splits, comparePriority)
+	slices.SortFunc(splits, comparePriority)
 	for i, s := range splits {
 		s.rank = i
 	}
@@ -274,23 +276,35 @@ func splitRoutes(routes []*Route) []*split {
 // priority first: more kinds of condition, hosts without a wildcard, more headers, a
 // regular expression, its regex_priority, the longer prefix, the older route.
 func comparePriority(a, b *split) int {
-	return cmp.Or(
-		cmp.Compare(b.route.categories(), a.route.categories()),
-		compareBool(b.route.plainHosts(), a.route.plainHosts()),
-		cmp.Compare(min(len(b.route.headers), 255), min(len(a.route.headers), 255)),
-		compareBool(len(b.regexes) > 0, len(a.regexes) > 0),
-		cmp.Compare(b.regexPriority(), a.regexPriority()),
-		cmp.Compare(b.len, a.len),
-		cmp.Compare(a.route.createdAt, b.route.createdAt),
-		strings.Compare(a.route.ID, b.route.ID),
-	)
+	if c := cmp.Compare(b.major, a.major); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b.regexPriority, a.regexPriority); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b.len, a.len); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.route.createdAt, b.route.createdAt); c != 0 {
+		return c
+	}
+	return strings.Compare(a.route.ID, b.route.ID)
 }
 
-func (s *split) regexPriority() int {
-	if len(s.regexes) == 0 {
+// prioritise fills what comparePriority looks at first.
+func (s *split) prioritise() *split {
+	r := s.route
+	bit := func(b bool) int {
+		if b {
+			return 1
+		}
 		return 0
 	}
-	return s.route.regexPriority
+	s.major = r.categories()<<10 | bit(r.plainHosts())<<9 | min(len(r.headers), 255)<<1 | bit(len(s.regexes) > 0)
+	if len(s.regexes) > 0 {
+		s.regexPriority = r.regexPriority
+	}
+	return s
 }
 
 // categories counts the kinds of condition a route sets.
@@ -309,14 +323,4 @@ func (r *Route) categories() int {
 // plainHosts reports whether the route names hosts and none of them has a wildcard.
 func (r *Route) plainHosts() bool {
 	return len(r.hosts) > 0 && !slices.ContainsFunc(r.hosts, func(h hostRule) bool { return h.kind != hostExact })
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }

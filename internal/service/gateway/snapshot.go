@@ -3,6 +3,7 @@ package gateway
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type snapshot struct {
 	gw       *Gateway
 	revision int64
 	router   *router
+	routed   []*Route
 	chains   []atomic.Pointer[chain]
 	global   *chain
 	plugins  map[scope][]*instance
@@ -123,7 +125,12 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 			s.consumerPlugins[in.scope.consumer] = true
 		}
 	}
-	s.router = newRouter(routes)
+	if old := g.current.Load(); old != nil && slices.Equal(old.routed, routes) {
+		s.router = old.router // plugins changed, the way to them did not
+	} else {
+		s.router = newRouter(routes)
+	}
+	s.routed = routes
 	s.global = newChain(s.applicable(nil, ""))
 	s.refs.Store(1)
 	g.compiled = next

@@ -213,7 +213,7 @@ func (b *Body) readTrailer() error {
 		if colon <= 0 || !isToken(line[:colon]) || !validValue(line[colon+1:]) {
 			return refuse(400, "bad trailer")
 		}
-		b.trailer.Add(string(line[:colon]), string(trimSpace(line[colon+1:])))
+		b.trailer.AddValid(string(line[:colon]), string(trimSpace(line[colon+1:])))
 	}
 }
 

@@ -264,7 +264,7 @@ func (h *Head) fields(b []byte, to *gateway.Header, response bool) error {
 			return err
 		}
 		if keep {
-			to.Add(name, v)
+			to.AddValid(name, v)
 		}
 	}
 	h.Close = h.closes || h.Minor == 0 && !h.keepAlive

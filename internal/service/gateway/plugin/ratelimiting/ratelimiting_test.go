@@ -66,11 +66,14 @@ func TestHeadersAndRefusal(t *testing.T) {
 		t.Errorf("a refused request counted: %v", got.Header.Fields())
 	}
 	clock.add(-time.Minute)
-	for range 3 {
-		gatewaytest.Do(g, gatewaytest.Request{})
+	passed := 0
+	for range 4 {
+		if gatewaytest.Do(g, gatewaytest.Request{}).Status == 0 {
+			passed++
+		}
 	}
-	if got := gatewaytest.Do(g, gatewaytest.Request{}); got.Status != 429 {
-		t.Error("a clock that steps back opens the gate")
+	if passed != 1 {
+		t.Errorf("after the clock stepped back %d requests passed, want the one that was left", passed)
 	}
 }
 
@@ -100,13 +103,13 @@ func TestCalendarWindows(t *testing.T) {
 // TestExact sends many more requests than allowed from 64 goroutines: exactly the limit
 // passes, also while the configuration changes.
 func TestExact(t *testing.T) {
-	g, _, plugin := setup(t, "2026-11-21T10:20:45Z", schema.Record{"hour": 1000.0})
+	g, _, plugin := setup(t, "2026-11-21T10:20:45Z", schema.Record{"hour": 10000.0})
 	e, _ := g.Entity("plugins")
 	var passed atomic.Int64
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
-			for range 50 {
+			for range 300 {
 				if gatewaytest.Do(g, gatewaytest.Request{}).Status == 0 {
 					passed.Add(1)
 				}
@@ -121,8 +124,8 @@ func TestExact(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	if n := passed.Load(); n != 1000 {
-		t.Errorf("%d requests passed, want 1000", n)
+	if n := passed.Load(); n != 10000 {
+		t.Errorf("%d requests passed, want 10000", n)
 	}
 }
 
