@@ -29,7 +29,7 @@ EXIT STATUS
 			return demo.Run(cmd.Context(), o)
 		},
 	}
-	c.Flags().IntVar(&o.Events, "events", 100_000, "how many events to post")
+	c.Flags().IntVar(&o.Events, "events", 200_000, "how many events to post")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave the node running and print what to try")
 	c.Flags().StringVar(&o.Data, "data", "", "data directory (default: a new one)")
 	return c

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"sluice.dev/sluice/internal/base/fault"
 )
 
 // Options is what the command line says.
@@ -142,5 +140,3 @@ func until(ctx context.Context, what string, ok func() (bool, error)) error {
 func unexpected(what string, got any) error {
 	return fmt.Errorf("%s: got %v", what, got)
 }
-
-var errLost = &fault.Reason{Kind: fault.Corrupt, Name: "Lost"}

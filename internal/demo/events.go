@@ -120,7 +120,7 @@ func (d *demo) refusals(ctx context.Context) error {
 		if status != c.want {
 			return unexpected(fmt.Sprintf("%s should be answered %d", c.what, c.want), fmt.Sprintf("%d %s", status, answer))
 		}
-		d.note("%d  %-26s %s", status, c.what, strings.TrimSpace(answer))
+		d.note("%d  %-26s %s", status, c.what, oneLine(answer))
 	}
 	for i := range trialLimit + 1 {
 		status, answer, err := d.postBody(ctx, limitedKey, unknown.Bytes())
@@ -128,12 +128,15 @@ func (d *demo) refusals(ctx context.Context) error {
 			return err
 		}
 		if status == http.StatusTooManyRequests {
-			d.note("%d  %-26s %s", status, fmt.Sprintf("the trial's request %d", i+1), strings.TrimSpace(answer))
+			d.note("%d  %-26s %s", status, fmt.Sprintf("the trial's request %d", i+1), oneLine(answer))
 			return nil
 		}
 	}
 	return errors.New("the trial consumer was not limited")
 }
+
+// oneLine folds an answer, which Kong's own style spreads over several lines.
+func oneLine(answer string) string { return strings.Join(strings.Fields(answer), " ") }
 
 // post sends the events, kills the node on the way and starts it again. An event of a
 // request without an answer may have been taken or not: its row is sent again as a new event.
