@@ -8,55 +8,63 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"sort"
 	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"sluice.dev/sluice/internal/base/fault"
 )
 
 const (
-	pipeBytes   = 1 << 20   // asked of the kernel for each pipe
-	readBytes   = 256 << 10 // read from an object at a time
-	maxLineJSON = 16 << 20  // one JSON line
-	maxObjects  = 1_000_000 // of one table
+	pipeBytes  = 1 << 20   // asked of the kernel for the pipe
+	readBytes  = 256 << 10 // read from an object at a time
+	blockBytes = 512 << 10 // handed to the pipe at a time; one longer line makes a larger block
+	maxLine    = 16 << 20  // one line
+	maxObjects = 1_000_000 // of one table
+	maxQueued  = 16        // blocks that wait for the pipe
 )
 
-// feed streams the objects of one table into pipes, decompressed, without their headers
+// feed streams the objects of one table into a pipe, decompressed, without their headers
 // and each ending in a line end, so that the engine sees plain lines and nothing else.
-// It remembers where in the pipes each object begins, to name it when a line is bad.
+// Several objects are decompressed at a time and their lines go in block by block, each
+// block whole lines of one object. The feed remembers where in the pipe each block
+// begins, to name object and line when one is bad.
 type feed struct {
 	objects Objects
 	bucket  string
 	format  External
 	columns []Column
+	streams int
 
-	queue   chan ObjectInfo
-	pipes   []*feedPipe
-	scratch sync.Pool
+	read, write *os.File
+	queue       chan ObjectInfo
+	blocks      chan *block
+	free        chan *block // to be used again
+	turn        sync.Mutex  // held for a whole object where lines may continue each other
 
 	mu      sync.Mutex
+	marks   []mark
 	skipped malformed // JSON lines
 }
 
-// feedPipe is one pipe and the objects that went through it.
-type feedPipe struct {
-	read, write *os.File
-	marks       []mark
-	offset      int64
-	lines       int64
+// block is whole lines of one object.
+type block struct {
+	buf   []byte
+	key   string
+	line  int64 // lines of the object before it
+	lines int64 // in it
 }
 
-// mark says that an object's first line, behind its header, is at this place of the pipe.
+// mark says that a block is at this place of the pipe.
 type mark struct {
 	key    string
 	offset int64
 	line   int64 // lines in the pipe before it
-	header int64 // lines of the object skipped before it
+	ahead  int64 // lines of the object before it
 }
 
 // malformed counts bad lines and remembers the first.
@@ -101,132 +109,131 @@ func objectError(err error, verb, bucket, key string) error {
 	return BadData.wrap(err, "cannot %s %s", verb, where).detail("%s", fault.MessageOf(err))
 }
 
-// newFeed makes the pipes for the objects of a table.
+// newFeed makes the pipe for the objects of a table.
 func newFeed(objects Objects, t *Table, list []ObjectInfo, streams int) (*feed, error) {
 	f := &feed{
-		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns,
-		queue: make(chan ObjectInfo, len(list)),
+		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns, streams: min(streams, len(list)),
+		queue: make(chan ObjectInfo, len(list)), blocks: make(chan *block, maxQueued), free: make(chan *block, maxQueued),
 	}
-	f.scratch.New = func() any { return new([readBytes]byte) }
 	for _, o := range list {
 		f.queue <- o
 	}
 	close(f.queue)
-	for range min(streams, len(list)) {
-		r, w, err := os.Pipe()
-		if err != nil {
-			f.close()
-			return nil, err
-		}
-		if raw, err := w.SyscallConn(); err == nil { // Fd would take the pipe from the poller
-			_ = raw.Control(func(fd uintptr) {
-				_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) // smaller is slower, not wrong
-			})
-		}
-		if err := openToWorker(r); err != nil {
-			f.close()
-			return nil, err
-		}
-		f.pipes = append(f.pipes, &feedPipe{read: r, write: w})
+	var err error
+	if f.read, f.write, err = os.Pipe(); err != nil {
+		return nil, err
+	}
+	if raw, err := f.write.SyscallConn(); err == nil { // Fd would take the pipe from the poller
+		_ = raw.Control(func(fd uintptr) {
+			_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) // smaller is slower, not wrong
+		})
+	}
+	if err := openToWorker(f.read); err != nil {
+		f.close()
+		return nil, err
 	}
 	return f, nil
 }
 
-// readers returns the ends for the worker.
-func (f *feed) readers() []*os.File {
-	out := make([]*os.File, len(f.pipes))
-	for i, p := range f.pipes {
-		out[i] = p.read
-	}
-	return out
-}
-
-// closeReaders drops our copies of the ends the worker now holds.
-func (f *feed) closeReaders() {
-	for _, p := range f.pipes {
-		p.read.Close()
-	}
-}
-
 func (f *feed) close() {
-	for _, p := range f.pipes {
-		p.read.Close()
-		p.write.Close()
-	}
+	f.read.Close()
+	f.write.Close()
 }
 
-// run streams everything. A pipe that could not be filled to its end is left open: its
-// reader must wait to be told, rather than take what came for the whole.
+// run streams everything. When something fails the pipe is left open: its reader must
+// wait to be told, rather than take what came for the whole.
 func (f *feed) run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(f.pipes))
-	for i, p := range f.pipes {
-		wg.Go(func() {
-			if errs[i] = f.fill(ctx, p); errs[i] == nil {
-				errs[i] = p.write.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	readers, writer := new(errgroup.Group), new(errgroup.Group)
+	for range f.streams {
+		readers.Go(func() error {
+			err := f.objectsOf(ctx)
+			if err != nil {
+				cancel() // the others need not go on
 			}
+			return err
 		})
 	}
-	wg.Wait()
-	for _, err := range errs {
+	writer.Go(func() error {
+		err := f.pump()
 		if err != nil {
-			return err
+			cancel()
+			for range f.blocks { // so that no reader waits for room
+			}
 		}
+		return err
+	})
+	failed := readers.Wait()
+	close(f.blocks)
+	if err := writer.Wait(); err != nil {
+		return err
 	}
-	return nil
-}
-
-func (f *feed) fill(ctx context.Context, p *feedPipe) error {
-	for o := range f.queue {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := f.object(ctx, p, o.Key); err != nil {
-			return err
-		}
+	if failed != nil {
+		return failed
 	}
-	return nil
+	return f.write.Close()
 }
 
 // errReader ends the feed because nobody reads the pipe any more; not a failure.
 var errReader = errors.New("the reader is gone")
 
-func (f *feed) object(ctx context.Context, p *feedPipe, key string) error {
+// pump writes blocks to the pipe.
+func (f *feed) pump() error {
+	var offset, lines int64
+	for b := range f.blocks {
+		f.mu.Lock()
+		if n := len(f.marks); n == 0 || f.marks[n-1].key != b.key || f.marks[n-1].ahead+lines-f.marks[n-1].line != b.line {
+			f.marks = append(f.marks, mark{b.key, offset, lines, b.line})
+		}
+		f.mu.Unlock()
+		if _, err := f.write.Write(b.buf); err != nil {
+			if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) {
+				return errReader
+			}
+			return err
+		}
+		offset, lines = offset+int64(len(b.buf)), lines+b.lines
+		select {
+		case f.free <- b:
+		default:
+		}
+	}
+	return nil
+}
+
+func (f *feed) objectsOf(ctx context.Context) error {
+	for o := range f.queue {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.object(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *feed) object(ctx context.Context, key string) error {
 	body, _, err := f.objects.Open(ctx, f.bucket, key)
 	if err != nil {
 		return objectError(err, "read", f.bucket, key)
 	}
 	defer body.Close()
-	in := bufio.NewReaderSize(body, readBytes)
-	source, err := plain(in)
+	lines, err := plain(bufio.NewReaderSize(body, readBytes))
 	if err != nil {
 		return f.broken(err, key)
 	}
-	lines := bufio.NewReaderSize(source, readBytes)
-	if bom, _ := lines.Peek(3); bytes.Equal(bom, []byte("\xef\xbb\xbf")) {
-		_, _ = lines.Discard(3)
+	if f.format.Quote != "" { // a quoted field may hold a line end
+		f.turn.Lock()
+		defer f.turn.Unlock()
 	}
-	header := int64(0)
-	for range f.format.HeaderLines {
-		if err := skipLine(lines); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return f.broken(err, key)
-		}
-		header++
-	}
-	f.mu.Lock()
-	p.marks = append(p.marks, mark{key, p.offset, p.lines, header})
-	f.mu.Unlock()
-	if f.format.Format == FormatJSON {
-		return f.jsonLines(p, lines, key)
-	}
-	return f.textLines(p, lines, key)
+	return f.cut(ctx, lines, key)
 }
 
 // broken names the object whose content cannot be read.
 func (f *feed) broken(err error, key string) error {
-	if errors.Is(err, errReader) || fault.KindOf(err) == fault.Canceled {
+	if fault.KindOf(err) == fault.Canceled {
 		return err
 	}
 	if fault.ReasonOf(err) != nil {
@@ -247,51 +254,90 @@ func plain(in *bufio.Reader) (io.Reader, error) {
 	return in, nil
 }
 
-func skipLine(r *bufio.Reader) error {
-	for {
-		_, err := r.ReadSlice('\n')
-		if !errors.Is(err, bufio.ErrBufferFull) {
+// cut reads an object into blocks of whole lines and sends them.
+func (f *feed) cut(ctx context.Context, in io.Reader, key string) error {
+	nulls := newNullMarker(f.format, f.columns)
+	var rest []byte // of the last block: a line that has not ended
+	var line int64  // of the object, at the start of the next block
+	header := int64(f.format.HeaderLines)
+	for first, last := true, false; !last; first = false {
+		b := f.block(key)
+		var err error
+		if rest, last, err = b.fill(in, rest, f.broken, key); err != nil {
 			return err
 		}
+		if first {
+			b.buf = bytes.TrimPrefix(b.buf, []byte("\xef\xbb\xbf"))
+		}
+		b.buf = unixLines(b.buf)
+		b.line = line
+		for header > line && len(b.buf) > 0 {
+			b.buf = b.buf[bytes.IndexByte(b.buf, '\n')+1:]
+			line++
+			b.line++
+		}
+		b.lines = int64(bytes.Count(b.buf, []byte{'\n'}))
+		line += b.lines
+		if f.format.Format == FormatJSON {
+			f.jsonLines(b)
+		} else {
+			nulls.mend(b)
+		}
+		if len(b.buf) == 0 {
+			continue
+		}
+		select {
+		case f.blocks <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (f *feed) block(key string) *block {
+	select {
+	case b := <-f.free:
+		b.key, b.buf = key, b.buf[:0]
+		return b
+	default:
+		return &block{key: key, buf: make([]byte, 0, blockBytes)}
 	}
 }
 
-// textLines copies blocks, and mends the NULL marker in those that hold it.
-func (f *feed) textLines(p *feedPipe, in io.Reader, key string) error {
-	buf := f.scratch.Get().(*[readBytes]byte)
-	defer f.scratch.Put(buf)
-	nulls := newNullMarker(f.format, f.columns)
-	last := byte('\n')
-	held := 0 // 1 while a carriage return at the end of a block waits for what follows it
+// fill reads whole lines behind rest, and returns what is left of a line. At the end of
+// the object the last line is given its end.
+func (b *block) fill(in io.Reader, rest []byte, broken func(error, string) error, key string) (left []byte, last bool, err error) {
+	if cap(b.buf) < blockBytes { // it lost its front to a header
+		b.buf = make([]byte, 0, blockBytes)
+	}
+	b.buf = append(b.buf, rest...)
 	for {
-		if held > 0 {
-			buf[0] = '\r'
+		if len(b.buf) == cap(b.buf) {
+			if len(b.buf) >= maxLine {
+				return nil, false, BadData.new("a line of %s is longer than %d bytes", key, maxLine)
+			}
+			b.buf = append(make([]byte, 0, 2*cap(b.buf)), b.buf...)
 		}
-		n, err := in.Read(buf[held:])
-		block := unixLines(buf[:held+n])
-		if held = 0; err == nil && bytes.HasSuffix(block, []byte{'\r'}) {
-			block, held = block[:len(block)-1], 1
-		}
-		if len(block) > 0 {
-			last = block[len(block)-1]
-			if err := p.put(nulls.mend(block)); err != nil {
-				return err
+		for len(b.buf) < cap(b.buf) { // not ReadFull: its error for the end is that of a cut object
+			n, err := in.Read(b.buf[len(b.buf):cap(b.buf)])
+			b.buf = b.buf[:len(b.buf)+n]
+			if err == io.EOF {
+				if len(b.buf) > 0 && b.buf[len(b.buf)-1] != '\n' {
+					b.buf = append(b.buf, '\n')
+				}
+				return nil, true, nil
+			}
+			if err != nil {
+				return nil, false, broken(err, key)
 			}
 		}
-		if err == io.EOF {
-			break
+		if end := bytes.LastIndexByte(b.buf, '\n') + 1; end > 0 {
+			left = append(rest[:0], b.buf[end:]...)
+			b.buf = b.buf[:end]
+			return left, false, nil
 		}
-		if err != nil {
-			return f.broken(err, key)
-		}
 	}
-	if err := p.put(nulls.rest()); err != nil {
-		return err
-	}
-	if last != '\n' {
-		return p.put([]byte{'\n'})
-	}
-	return nil
 }
 
 // unixLines turns the line ends of Windows into those of Unix, in place. The engine wants
@@ -316,34 +362,16 @@ func unixLines(b []byte) []byte {
 	return out
 }
 
-func (p *feedPipe) put(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	if _, err := p.write.Write(b); err != nil {
-		if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) {
-			return errReader
-		}
-		return err
-	}
-	p.offset += int64(len(b))
-	p.lines += int64(bytes.Count(b, []byte{'\n'}))
-	return nil
-}
-
-// place finds the object and its line of an offset and line of a pipe.
-func (f *feed) place(pipe int, offset, line int64) (key string, objectLine int64) {
+// place finds the object and its line for an offset and a line of the pipe.
+func (f *feed) place(offset, line int64) (key string, objectLine int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if pipe < 0 || pipe >= len(f.pipes) {
-		return "", 0
-	}
-	marks := f.pipes[pipe].marks
-	i := sort.Search(len(marks), func(i int) bool { return marks[i].offset > offset }) - 1
+	i := sort.Search(len(f.marks), func(i int) bool { return f.marks[i].offset > offset }) - 1
 	if i < 0 {
 		return "", 0
 	}
-	return marks[i].key, line - marks[i].line + marks[i].header
+	m := f.marks[i]
+	return m.key, line - m.line + m.ahead
 }
 
 // isText reports which columns are of a character type.
@@ -352,5 +380,5 @@ func isText(columns []Column) []bool {
 	for i, c := range columns {
 		out[i] = c.Engine == "VARCHAR"
 	}
-	return slices.Clip(out)
+	return out
 }

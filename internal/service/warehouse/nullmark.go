@@ -2,8 +2,8 @@ package warehouse
 
 import "bytes"
 
-// nullPrivate stands for NULL in character columns on the way to the engine where the
-// table's own marker would be eaten by its escape character.
+// nullPrivate stands for NULL in character columns on the way to the engine, which would
+// take a marker for an escape or an ordinary value.
 const nullPrivate = "\x01null\x01"
 
 // nullMarker rewrites fields that are exactly the NULL marker: to nothing in columns of
@@ -11,22 +11,20 @@ const nullPrivate = "\x01null\x01"
 // nullPrivate in character columns, where empty is a value. The engine's own option
 // cannot tell the two apart. Blocks without the marker pass untouched.
 type nullMarker struct {
-	marker    []byte
+	marker    []byte // empty: there is none
 	delimiter byte
 	escape    byte // 0: none
 	quote     byte // 0: none
 	text      []bool
-
-	carry []byte // the beginning of a line that has not ended
-	out   []byte
+	out       []byte
 }
 
 func newNullMarker(x External, columns []Column) *nullMarker {
-	m := &nullMarker{text: isText(columns)}
+	m := &nullMarker{}
 	if x.Null == "" || x.Delimiter == "" {
 		return m
 	}
-	m.marker, m.delimiter = []byte(x.Null), x.Delimiter[0]
+	m.marker, m.delimiter, m.text = []byte(x.Null), x.Delimiter[0], isText(columns)
 	if x.Escape != "" {
 		m.escape = x.Escape[0]
 	}
@@ -36,61 +34,25 @@ func newNullMarker(x External, columns []Column) *nullMarker {
 	return m
 }
 
-// mend returns the whole lines of what came so far. The result is valid until the next call.
-func (m *nullMarker) mend(block []byte) []byte {
-	if len(m.marker) == 0 {
-		return block
+// mend rewrites the fields of a block.
+func (m *nullMarker) mend(b *block) {
+	if len(m.marker) == 0 || !bytes.Contains(b.buf, m.marker) {
+		return
 	}
-	end := bytes.LastIndexByte(block, '\n') + 1
-	if len(m.carry) == 0 && end > 0 && !bytes.Contains(block[:end], m.marker) {
-		m.carry = append(m.carry, block[end:]...)
-		return block[:end]
-	}
-	if end == 0 {
-		m.carry = append(m.carry, block...)
-		// A line longer than any the engine takes is its to refuse.
-		if len(m.carry) > 32<<20 {
-			return m.rest()
-		}
-		return nil
-	}
-	m.out = m.out[:0]
-	if len(m.carry) > 0 {
-		first := bytes.IndexByte(block, '\n') + 1
-		m.carry = append(m.carry, block[:first]...)
-		m.lines(m.carry)
-		block, end = block[first:], end-first
-		m.carry = m.carry[:0]
-	}
-	if bytes.Contains(block[:end], m.marker) {
-		m.lines(block[:end])
-	} else {
-		m.out = append(m.out, block[:end]...)
-	}
-	m.carry = append(m.carry, block[end:]...)
-	return m.out
-}
-
-// rest returns the last line when it has no end.
-func (m *nullMarker) rest() []byte {
-	m.out = m.out[:0]
-	if len(m.carry) > 0 {
-		m.lines(m.carry)
-		m.carry = m.carry[:0]
-	}
-	return m.out
+	m.out = m.lines(m.out[:0], b.buf)
+	b.buf, m.out = m.out, b.buf
 }
 
 // lines appends the lines with their markers rewritten.
-func (m *nullMarker) lines(b []byte) {
+func (m *nullMarker) lines(out, b []byte) []byte {
 	column, field := 0, 0
 	inQuotes := false
 	finish := func(end int) {
 		value := b[field:end]
 		if !bytes.Equal(value, m.marker) {
-			m.out = append(m.out, value...)
+			out = append(out, value...)
 		} else if column < len(m.text) && m.text[column] {
-			m.out = append(m.out, nullPrivate...)
+			out = append(out, nullPrivate...)
 		}
 	}
 	for i := 0; i < len(b); i++ {
@@ -101,15 +63,16 @@ func (m *nullMarker) lines(b []byte) {
 			inQuotes = !inQuotes
 		case c == '\n':
 			finish(i)
-			m.out = append(m.out, '\n')
+			out = append(out, '\n')
 			column, field, inQuotes = 0, i+1, false
 		case c == m.delimiter && !inQuotes:
 			finish(i)
-			m.out = append(m.out, c)
+			out = append(out, c)
 			column, field = column+1, i+1
 		}
 	}
 	if field < len(b) {
 		finish(len(b))
 	}
+	return out
 }

@@ -339,9 +339,9 @@ func (r *run) stream(frame wire.Table, in *input) error {
 		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
 		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
 	}
-	frame.Files = len(in.feed.pipes)
-	r.send(wire.FrameTable, frame, in.feed.readers()...)
-	in.feed.closeReaders()
+	frame.Files = 1
+	r.send(wire.FrameTable, frame, in.feed.read)
+	in.feed.read.Close()
 	r.feeds++
 	go func() {
 		err := in.feed.run(r.ctx)
@@ -467,7 +467,7 @@ func (r *run) malformed() []badRows {
 				continue
 			}
 			if m.count == 0 {
-				m.key, m.line = in.feed.place(reject.File, reject.Offset, reject.Line)
+				m.key, m.line = in.feed.place(reject.Offset, reject.Line)
 				m.column, m.reason = reject.Column, strings.TrimSpace(reject.Reason)
 			}
 			m.count += reject.Count
