@@ -39,7 +39,8 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 		err = yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(dst)
 		if err != nil && !errors.Is(err, io.EOF) { // an empty file sets nothing
-			return Invalid.New("%s: %s", file, yaml.FormatError(err, false, true))
+			message, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n") // the first line; a picture follows
+			return Invalid.New("%s: %s", file, message)
 		}
 	}
 	fields := map[string]reflect.Value{}
