@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,11 @@ import (
 
 // configVariable names the configuration file where no flag does.
 const configVariable = "SLUICE_CONFIG"
+
+// collect is how far the heap grows, in percent of what lives, before it is collected. What
+// lives is small, and the gateway's hot path gains more from rare collections than the
+// memory is worth (docs/decisions/0003-http-data-plane.md).
+const collect = 400
 
 func serveCommand() *cobra.Command {
 	var file, data, host string
@@ -45,6 +51,9 @@ EXIT STATUS
 					return config.Invalid.Field("port-base", "--port-base is 1 to 65526, not 0")
 				}
 				cfg.PortBase = portBase
+			}
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(collect)
 			}
 			return node.Run(cmd.Context(), cfg, os.Stderr, func(node.Endpoints) { fmt.Println("sluice is ready") })
 		},
