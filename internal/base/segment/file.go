@@ -19,6 +19,7 @@ const (
 	magic       = "SLUICSEG"
 	version     = 1
 	maxMeta     = 64 << 10
+	firstRoom   = 64 << 10
 	preallocate = 16 << 20
 )
 
@@ -32,7 +33,7 @@ type File struct {
 }
 
 // Create makes a new segment with the owner's meta. The file's name is durable on return.
-// step is how many bytes are allocated at a time; 16 MiB if zero.
+// What is allocated ahead doubles with the size up to step bytes; 16 MiB if zero.
 func Create(path string, meta []byte, step int64) (*File, error) {
 	if step == 0 {
 		step = preallocate
@@ -62,7 +63,7 @@ func Create(path string, meta []byte, step int64) (*File, error) {
 // Append writes b at the end and returns where. The bytes are durable after Sync.
 func (w *File) Append(b []byte) (off int64, err error) {
 	if need := w.size + int64(len(b)); need > w.room {
-		room := need + w.step - need%w.step
+		room := need + min(max(need, firstRoom), w.step)
 		if err := unix.Fallocate(int(w.f.Fd()), 0, w.room, room-w.room); err != nil && !errors.Is(err, syscall.EOPNOTSUPP) {
 			return 0, diskError(err)
 		}
@@ -168,13 +169,14 @@ func diskError(err error) error {
 }
 
 // Guard refuses writes before the disk is so full that the indexes beside the segments
-// could no longer be kept. It asks the file system at most every hundred milliseconds.
+// could no longer be kept. It asks the file system every hundred milliseconds, and when
+// what was taken since may have reached the reserve.
 type Guard struct {
 	dir     string
 	reserve int64
 	now     func() time.Time
 	checked atomic.Int64 // unix nanoseconds
-	full    atomic.Bool
+	left    atomic.Int64 // bytes above the reserve, as far as known
 }
 
 // NewGuard watches the file system of dir; reserve is how many bytes must stay free.
@@ -183,14 +185,21 @@ func NewGuard(dir string, reserve int64, now func() time.Time) *Guard {
 }
 
 // Check returns DiskFull while less than the reserve is free.
-func (g *Guard) Check() error {
-	now, last := g.now().UnixNano(), g.checked.Load()
-	if now-last > int64(100*time.Millisecond) && g.checked.CompareAndSwap(last, now) {
+func (g *Guard) Check() error { return g.Take(0) }
+
+// Take announces a write of n bytes; DiskFull if it would reach into the reserve.
+func (g *Guard) Take(n int64) error {
+	now := g.now().UnixNano()
+	if left := g.left.Add(-n); left < 0 || now-g.checked.Load() > int64(100*time.Millisecond) {
 		free, err := Free(g.dir)
-		g.full.Store(err == nil && free < g.reserve)
-	}
-	if g.full.Load() {
-		return DiskFull.New("the disk is full: less than %d MiB are left, and nothing was written", g.reserve>>20)
+		if err != nil {
+			return Broken.Wrap(err, "the disk does not answer")
+		}
+		g.checked.Store(now)
+		g.left.Store(free - g.reserve - n)
+		if free-g.reserve < n || free < g.reserve {
+			return DiskFull.New("the disk is full: less than %d MiB would be left, and nothing was written", g.reserve>>20)
+		}
 	}
 	return nil
 }

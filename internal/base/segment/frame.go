@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
@@ -142,6 +143,32 @@ func ReadHeader(r io.ReaderAt, off int64) (Header, error) {
 		return Header{}, errTorn
 	}
 	return h, nil
+}
+
+// Find returns the first whole frame of [from, to) whose header is plausible. It looks at
+// every byte, so plausible should let few pass: it finds the way again behind damage.
+func Find(r io.ReaderAt, from, to int64, plausible func(Header) bool) (at int64, h Header, ok bool) {
+	chunk := make([]byte, 1<<20)
+	zeros := make([]byte, len(chunk))
+	for from+HeaderSize <= to {
+		n, err := r.ReadAt(chunk[:min(int64(len(chunk)), to-from)], from)
+		if n < HeaderSize || err != nil && !errors.Is(err, io.EOF) {
+			return 0, Header{}, false
+		}
+		if !bytes.Equal(chunk[:n], zeros[:n]) { // most of what is allocated ahead
+			for i := 0; i+HeaderSize <= n; i++ {
+				h := parseHeader(chunk[i:])
+				if h.length < 16 || h.length > MaxPayload+16 || from+int64(i)+h.Len() > to || !plausible(h) {
+					continue
+				}
+				if h, _, err := ReadFrame(r, from+int64(i), nil); err == nil {
+					return from + int64(i), h, true
+				}
+			}
+		}
+		from += int64(n - HeaderSize + 1)
+	}
+	return 0, Header{}, false
 }
 
 // ReadFrame reads and checks the frame at off into buf, which grows as needed.

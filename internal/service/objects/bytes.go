@@ -141,7 +141,11 @@ func (l *bytesLog) pinned() map[uint64]int {
 
 // Write is the committer's target: small parts into the common log.
 func (l *bytesLog) Write(parts []*smallPart) error {
-	if err := l.deps.Guard.Check(); err != nil {
+	total := int64(0)
+	for _, p := range parts {
+		total += int64(len(p.frames))
+	}
+	if err := l.deps.Guard.Take(total); err != nil {
 		return err
 	}
 	if l.active != nil && l.active.Size() >= l.max {
@@ -268,7 +272,7 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 			w.part.Offset = own.Size()
 		}
 		if len(sealed) > 0 {
-			if err := l.deps.Guard.Check(); err != nil {
+			if err := l.deps.Guard.Take(int64(len(sealed))); err != nil {
 				return fail(err)
 			}
 			if _, err := own.Append(sealed); err != nil {

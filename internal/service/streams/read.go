@@ -3,69 +3,13 @@ package streams
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"os"
+	"slices"
 	"sort"
 
 	"sluice.dev/sluice/internal/base/segment"
 )
-
-// load builds the index of a segment that an earlier start wrote, from its frame headers.
-// The caller holds lf.mu.
-func (lf *logFile) load() error {
-	f, err := lf.open()
-	if err != nil || lf.indexed {
-		return err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	for at := lf.first; at < st.Size(); {
-		h, err := segment.ReadHeader(f, at)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return segment.Damage(err, lf.path, at)
-		}
-		lf.note(h, at)
-		at += h.Len()
-		lf.size = at
-	}
-	lf.indexed = true
-	return nil
-}
-
-// seek returns where to begin to look for offset.
-func (lf *logFile) seek(offset int64) (f *os.File, at, size int64, err error) {
-	lf.mu.Lock()
-	defer lf.mu.Unlock()
-	if err := lf.load(); err != nil {
-		return nil, 0, 0, err
-	}
-	i := sort.Search(len(lf.index), func(i int) bool { return lf.index[i].offset > offset })
-	at = lf.first
-	if i > 0 {
-		at = lf.index[i-1].position
-	}
-	return lf.f, at, lf.size, nil
-}
-
-// seekTime returns a position at or before the first record of time t or later.
-func (lf *logFile) seekTime(t int64) (f *os.File, at, size int64, err error) {
-	lf.mu.Lock()
-	defer lf.mu.Unlock()
-	if err := lf.load(); err != nil {
-		return nil, 0, 0, err
-	}
-	i := sort.Search(len(lf.index), func(i int) bool { return lf.index[i].time >= t })
-	at = lf.first
-	if i > 0 {
-		at = lf.index[i-1].position
-	}
-	return lf.f, at, lf.size, nil
-}
 
 // bounds of one read.
 type readLimit struct {
@@ -75,62 +19,79 @@ type readLimit struct {
 }
 
 // read returns records from offset on, at least one if there is one, and the offset to
-// go on from. It passes over nothing: a damaged frame is an error.
+// go on from. It passes over nothing: a damaged or missing frame is an error.
 func (sh *shard) read(ctx context.Context, offset int64, limit readLimit) (out []Record, next int64, err error) {
 	next = offset
-	bytes := 0
-	for {
-		lf, end := sh.fileOf(next)
-		if lf == nil || next >= end {
-			return out, next, nil
-		}
+	for size := 0; ; {
+		lf, until, end := sh.fileOf(next)
 		if limit.before > 0 {
 			end = min(end, limit.before)
 		}
-		key, err := sh.s.deps.Keys.OpenDataKey(ctx, lf.wrappedKey(), sh.context())
-		if err != nil {
-			return nil, offset, err
-		}
-		f, at, size, err := lf.seek(next)
-		if err != nil {
-			return nil, offset, err
-		}
-		sealed := segment.NewKey(key)
-		for at < size && next < end {
-			h, err := segment.ReadHeader(f, at)
-			if err == nil && int64(h.Seq)+int64(h.Count) <= next {
-				at += h.Len()
-				continue
-			}
-			records, err := sh.readFrame(f, lf, at, sealed)
-			if err != nil {
-				if len(out) > 0 {
-					return out, next, nil // what came before is good; the next read says it
-				}
-				return nil, offset, err
-			}
-			at += h.Len()
-			for _, r := range records {
-				if r.Offset < next {
-					continue
-				}
-				if r.Offset >= end || len(out) > 0 && (len(out) == limit.records || bytes+len(r.Key)+len(r.Value) > limit.bytes) {
-					return out, next, nil
-				}
-				out = append(out, r)
-				bytes += len(r.Key) + len(r.Value)
-				next = r.Offset + 1
-			}
-		}
-		if next >= end {
+		if lf == nil || next >= end {
 			return out, next, nil
 		}
-		if following := sh.fileBehind(lf); following > next {
-			next = following // the offsets between were never acknowledged
-		} else {
-			return out, next, nil
+		next = max(next, lf.base) // what was before it has expired
+		full := false
+		err := sh.readFile(ctx, lf, next, min(until, end), func(r Record) bool {
+			if len(out) > 0 && (len(out) == limit.records || size+len(r.Key)+len(r.Value) > limit.bytes) {
+				full = true
+				return false
+			}
+			out = append(out, r)
+			size += len(r.Key) + len(r.Value)
+			next = r.Offset + 1
+			return true
+		})
+		switch {
+		case errors.Is(err, errGone) && !sh.closed():
+			continue // it expired meanwhile
+		case errors.Is(err, errGone):
+			return nil, offset, segment.Closed.New("the shard is closed")
+		case err != nil && len(out) == 0:
+			return nil, offset, err
+		case err != nil || full:
+			return out, next, nil // what came before is good; the next read says what is wrong
 		}
 	}
+}
+
+// readFile gives the records of [next, until), all of which the segment should have, to
+// take until it has enough.
+func (sh *shard) readFile(ctx context.Context, lf *logFile, next, until int64, take func(Record) bool) error {
+	v, err := lf.view(func(m mark) bool { return m.offset <= next })
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	raw, err := sh.s.deps.Keys.OpenDataKey(ctx, v.wrapped, sh.context())
+	if err != nil {
+		return err
+	}
+	key := segment.NewKey(raw)
+	at, offset := v.at, v.offset // of the frame to read
+	for offset < until {
+		h, err := segment.ReadHeader(v.f, at)
+		if at >= v.size || err == nil && int64(h.Seq) != offset {
+			err = fmt.Errorf("the records from %d on are not where they belong", offset)
+		}
+		if err != nil {
+			return segment.Damage(err, lf.path, at)
+		}
+		behind := offset + int64(h.Count)
+		if behind > next {
+			records, err := sh.readFrame(v.f, lf, at, key)
+			if err != nil {
+				return err
+			}
+			for _, r := range records {
+				if r.Offset >= next && r.Offset < until && !take(r) {
+					return nil
+				}
+			}
+		}
+		at, offset = at+h.Len(), behind
+	}
+	return nil
 }
 
 func (sh *shard) readFrame(f *os.File, lf *logFile, at int64, key *segment.Key) ([]Record, error) {
@@ -149,77 +110,81 @@ func (sh *shard) readFrame(f *os.File, lf *logFile, at int64, key *segment.Key) 
 	return records, nil
 }
 
-func (lf *logFile) wrappedKey() []byte {
-	lf.mu.Lock()
-	defer lf.mu.Unlock()
-	if _, err := lf.open(); err != nil {
-		return nil // seek says it
-	}
-	return lf.wrapped
-}
-
-// fileOf returns the segment that holds offset, or the oldest one behind it.
-func (sh *shard) fileOf(offset int64) (*logFile, int64) {
+// fileOf returns the segment that holds offset, or the oldest one behind it, the offset
+// up to which it should have records, and the shard's end.
+func (sh *shard) fileOf(offset int64) (lf *logFile, until, end int64) {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	if len(sh.segments) == 0 {
-		return nil, sh.end
+		return nil, sh.end, sh.end
 	}
 	i := sort.Search(len(sh.segments), func(i int) bool { return sh.segments[i].base > offset })
-	return sh.segments[max(i-1, 0)], sh.end
+	i = max(i-1, 0)
+	until = sh.end
+	if i+1 < len(sh.segments) {
+		until = sh.segments[i+1].base
+	}
+	return sh.segments[i], until, sh.end
 }
 
-// fileBehind returns the base offset of the segment behind lf, 0 if there is none.
-func (sh *shard) fileBehind(lf *logFile) int64 {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for i, other := range sh.segments {
-		if other == lf && i+1 < len(sh.segments) {
-			return sh.segments[i+1].base
-		}
+func (sh *shard) closed() bool {
+	select {
+	case <-sh.gone:
+		return true
+	default:
+		return false
 	}
-	return 0
 }
 
 // offsetAt returns the offset of the first record of time t (milliseconds) or later.
 func (sh *shard) offsetAt(ctx context.Context, t int64) (int64, error) {
 	sh.mu.RLock()
-	segments, end := append([]*logFile(nil), sh.segments...), sh.end
+	segments, end := slices.Clone(sh.segments), sh.end
 	sh.mu.RUnlock()
 	for _, lf := range segments {
-		newest, err := lf.newestTime()
-		if err != nil {
-			return 0, err
+		offset, found, err := sh.offsetIn(ctx, lf, t)
+		if errors.Is(err, errGone) {
+			continue // it expired meanwhile
 		}
-		if newest < t {
-			continue
-		}
-		key, err := sh.s.deps.Keys.OpenDataKey(ctx, lf.wrappedKey(), sh.context())
-		if err != nil {
-			return 0, err
-		}
-		f, at, size, err := lf.seekTime(t)
-		if err != nil {
-			return 0, err
-		}
-		for at < size {
-			h, err := segment.ReadHeader(f, at)
-			if err != nil {
-				return 0, segment.Damage(err, lf.path, at)
-			}
-			if h.Time >= t {
-				records, err := sh.readFrame(f, lf, at, segment.NewKey(key))
-				if err != nil {
-					return 0, err
-				}
-				for _, r := range records {
-					if r.Time.UnixMilli() >= t {
-						return r.Offset, nil
-					}
-				}
-			}
-			at += h.Len()
+		if err != nil || found {
+			return offset, err
 		}
 	}
 	return end, nil
+}
+
+func (sh *shard) offsetIn(ctx context.Context, lf *logFile, t int64) (offset int64, found bool, err error) {
+	newest, err := lf.newestTime()
+	if err != nil || newest < t {
+		return 0, false, err
+	}
+	v, err := lf.view(func(m mark) bool { return m.time < t })
+	if err != nil {
+		return 0, false, err
+	}
+	defer v.release()
+	raw, err := sh.s.deps.Keys.OpenDataKey(ctx, v.wrapped, sh.context())
+	if err != nil {
+		return 0, false, err
+	}
+	key := segment.NewKey(raw)
+	for at := v.at; at < v.size; {
+		h, err := segment.ReadHeader(v.f, at)
+		if err != nil {
+			return 0, false, segment.Damage(err, lf.path, at)
+		}
+		if h.Time >= t {
+			records, err := sh.readFrame(v.f, lf, at, key)
+			if err != nil {
+				return 0, false, err
+			}
+			for _, r := range records {
+				if r.Time.UnixMilli() >= t {
+					return r.Offset, true, nil
+				}
+			}
+		}
+		at += h.Len()
+	}
+	return 0, false, nil
 }

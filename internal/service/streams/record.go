@@ -84,7 +84,10 @@ func (s *Service) put(ctx context.Context, d *streamDoc, puts []Put) ([]Placed, 
 		<-waiting
 	}
 	for i := range out {
-		out[i] = Placed{Shard: shardName(of[i]), Offset: records[i].Offset, Err: errs[of[i]]}
+		out[i] = Placed{Shard: shardName(of[i]), Err: errs[of[i]]}
+		if out[i].Err == nil { // else it may still be being written
+			out[i].Offset = records[i].Offset
+		}
 	}
 	return out, nil
 }
@@ -159,9 +162,14 @@ func (s *Service) Reader(streamID string, index int) (*Reader, error) {
 	return &Reader{sh}, nil
 }
 
-// ID returns the id and the number of shards of a stream, as the caller in ctx.
+// ID returns the id and the number of shards of a stream to a caller who may read it, for a
+// service that will read it for the caller.
 func (s *Service) ID(ctx context.Context, stream string) (id string, shards int, err error) {
-	d, err := s.find(ctx, s.deps.Store.Snapshot(), stream, "kinesis:DescribeStream")
+	snap := s.deps.Store.Snapshot()
+	if _, err := s.find(ctx, snap, stream, "kinesis:DescribeStream"); err != nil {
+		return "", 0, err
+	}
+	d, err := s.find(ctx, snap, stream, "kinesis:GetRecords")
 	if err != nil {
 		return "", 0, err
 	}
@@ -234,6 +242,10 @@ func (s *Service) ShardIterator(ctx context.Context, stream, shard string, from 
 	}
 	oldest, end := sh.bounds()
 	switch from {
+	case AtOffset:
+		if offset > end {
+			return Position{}, InvalidArgument.Field("StartingSequenceNumber", "the sequence number did not come from shard %s of stream %s", shard, stream)
+		}
 	case Oldest:
 		offset = oldest
 	case Latest:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,14 @@ import (
 
 // maxFrame is where entries of one group stop sharing a batch.
 const maxFrame = 1 << 20
+
+// beginsGroup is the flag of the first frame of those that were made durable together. A
+// write that a power cut tore is the last group of its file; a bad frame before the
+// beginning of another group was durable once, and is damage.
+const beginsGroup = 1
+
+// rollAfter is how long a segment is written to at most, so that its records can expire.
+const rollAfter = time.Hour
 
 // indexEvery is how many bytes of a segment lie between two entries of its index.
 const indexEvery = 64 << 10
@@ -34,40 +41,21 @@ type shard struct {
 	segments []*logFile    // by base offset; the last one may be the active one
 	end      int64         // the next offset; everything below is durable
 	grown    chan struct{} // closed and replaced when end grows
+	gone     chan struct{} // closed when the shard is
 
 	// Owned by the committer's goroutine.
 	active *segment.File
+	begun  time.Time // the active segment
 	key    *segment.Key
 	frame  []byte
 	batch  []byte
 }
 
-// entry is one call's records on their way to the disk.
+// entry is one call's records on their way to the disk. One without records begins a new
+// segment, so that the present one can expire.
 type entry struct {
 	records []*Record
 	bytes   int64
-}
-
-// logFile is a segment as readers see it.
-type logFile struct {
-	base    int64
-	path    string
-	wrapped []byte // its data key
-	first   int64  // position of the first frame
-
-	mu      sync.Mutex
-	f       *os.File // open while it is read
-	indexed bool
-	index   []mark
-	size    int64 // of the written part, for the active segment
-	newest  int64 // time of the newest record, milliseconds
-}
-
-// mark is a place in a segment: at position, a frame begins with offset.
-type mark struct {
-	offset   int64
-	position int64
-	time     int64 // of the newest record up to here
 }
 
 func (sh *shard) context() []byte {
@@ -79,7 +67,7 @@ func openShard(s *Service, id shardID, dir string) (*shard, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("streams: %w", err)
 	}
-	sh := &shard{s: s, id: id, dir: dir, grown: make(chan struct{})}
+	sh := &shard{s: s, id: id, dir: dir, grown: make(chan struct{}), gone: make(chan struct{})}
 	entries, err := os.ReadDir(dir) // sorted by name, which is by base offset
 	if err != nil {
 		return nil, fmt.Errorf("streams: %w", err)
@@ -120,116 +108,31 @@ func openShard(s *Service, id shardID, dir string) (*shard, error) {
 	return sh, nil
 }
 
-var errHeaderless = errors.New("streams: segment without a header")
-
-// recover reads a segment through, checks every frame and cuts off a torn end.
-func (lf *logFile) recover() (end, torn int64, err error) {
-	f, err := lf.open()
-	if err != nil {
-		if st, serr := os.Stat(lf.path); serr == nil && st.Size() < 64 {
-			return 0, 0, errHeaderless
-		}
-		if empty, rerr := zeroed(lf.path); rerr == nil && empty {
-			return 0, 0, errHeaderless
-		}
-		return 0, 0, err
-	}
-	end = lf.base
-	at := lf.first
-	var buf []byte
-	for {
-		h, frame, err := segment.ReadFrame(f, at, buf)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			// A torn write is the last thing in a file. Whole frames behind it mean damage instead:
-			// keep the place, so that reading it says so and what follows is served.
-			if next, herr := segment.ReadHeader(f, at); herr == nil && lf.wholeAt(f, at+next.Len(), next) {
-				h, frame = next, nil
-			} else {
-				break
-			}
-		}
-		if frame != nil {
-			buf = frame
-		}
-		lf.note(h, at)
-		end = int64(h.Seq) + int64(h.Count)
-		at += h.Len()
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	lf.size, lf.indexed = at, true
-	if st.Size() > at {
-		// Truncating also gives back what was allocated and not used.
-		if err := os.Truncate(lf.path, at); err != nil {
-			return 0, 0, fmt.Errorf("streams: %w", err)
-		}
-		if h, err := segment.ReadHeader(f, at); err == nil {
-			torn = h.Len()
-		}
-	}
-	return end, torn, nil
-}
-
-// wholeAt reports whether a valid frame that follows prev stands at off.
-func (lf *logFile) wholeAt(f *os.File, off int64, prev segment.Header) bool {
-	h, _, err := segment.ReadFrame(f, off, nil)
-	return err == nil && h.Seq == prev.Seq+uint64(prev.Count)
-}
-
-func zeroed(path string) (bool, error) {
-	b := make([]byte, 64)
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	if _, err := io.ReadFull(f, b); err != nil {
-		return false, err
-	}
-	return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }), nil
-}
-
-// open opens the file and reads its header, once.
-func (lf *logFile) open() (*os.File, error) {
-	if lf.f != nil {
-		return lf.f, nil
-	}
-	f, meta, first, err := segment.Open(lf.path)
-	if err != nil {
-		return nil, err
-	}
-	lf.f, lf.first, lf.wrapped = f, first, append([]byte(nil), meta...)
-	return f, nil
-}
-
-// note adds a frame to the index if the last entry is far enough back.
-func (lf *logFile) note(h segment.Header, at int64) {
-	lf.newest = max(lf.newest, h.Time)
-	if n := len(lf.index); n == 0 || at-lf.index[n-1].position >= indexEvery {
-		lf.index = append(lf.index, mark{offset: int64(h.Seq), position: at, time: lf.newest})
-	}
-}
-
 // Write is the committer's target: it gives the entries their offsets, seals them as
 // frames, and makes them durable.
 func (sh *shard) Write(entries []*entry) error {
-	if err := sh.s.deps.Guard.Check(); err != nil {
+	bytes, roll := int64(0), false
+	for _, e := range entries {
+		bytes += e.bytes
+		roll = roll || len(e.records) == 0
+	}
+	if err := sh.s.deps.Guard.Take(bytes); err != nil {
 		return err
 	}
-	if sh.active != nil && sh.active.Size() >= sh.s.cfg.SegmentBytes {
+	now := sh.s.deps.Clock.Now()
+	if sh.active != nil && (roll || sh.active.Size() >= sh.s.cfg.SegmentBytes || now.Sub(sh.begun) > rollAfter) {
 		sh.finish()
 	}
+	entries = slices.DeleteFunc(entries, func(e *entry) bool { return len(e.records) == 0 })
 	if sh.active == nil {
 		if err := sh.begin(); err != nil {
 			return err
 		}
 	} else if err := sh.unlocked(); err != nil {
 		return err
+	}
+	if len(entries) == 0 {
+		return nil
 	}
 	sh.mu.RLock()
 	lf, next := sh.segments[len(sh.segments)-1], sh.end
@@ -242,7 +145,6 @@ func (sh *shard) Write(entries []*entry) error {
 	}
 	var frames []placed
 	sh.frame = sh.frame[:0]
-	now := sh.s.deps.Clock.Now()
 	for i := 0; i < len(entries); {
 		records, bytes := entries[i].records, entries[i].bytes
 		j := i + 1
@@ -264,6 +166,9 @@ func (sh *shard) Write(entries []*entry) error {
 		}
 		sh.batch = appendBatch(sh.batch[:0], next, records)
 		h := segment.Header{Seq: uint64(next), Time: newest, Count: uint32(len(records))}
+		if len(frames) == 0 {
+			h.Flags = beginsGroup
+		}
 		at := start + int64(len(sh.frame))
 		sh.frame = sh.key.Append(sh.frame, h, sh.context(), sh.batch)
 		frames = append(frames, placed{h, at})
@@ -333,7 +238,7 @@ func (sh *shard) begin() error {
 	if _, err := lf.open(); err != nil {
 		return errors.Join(err, w.Discard())
 	}
-	sh.active, sh.key = w, segment.NewKey(plain)
+	sh.active, sh.begun, sh.key = w, sh.s.deps.Clock.Now(), segment.NewKey(plain)
 	sh.mu.Lock()
 	sh.segments = append(sh.segments, lf)
 	sh.mu.Unlock()
@@ -374,7 +279,7 @@ func (sh *shard) bounds() (oldest, end int64) {
 	return sh.segments[0].base, sh.end
 }
 
-// wait returns when the shard's end is past offset, or when ctx ends.
+// wait returns when the shard's end is past offset, or when ctx or the shard ends.
 func (sh *shard) wait(ctx context.Context, offset int64) error {
 	for {
 		sh.mu.RLock()
@@ -385,6 +290,8 @@ func (sh *shard) wait(ctx context.Context, offset int64) error {
 		}
 		select {
 		case <-grown:
+		case <-sh.gone:
+			return segment.Closed.New("the shard is closed")
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -392,50 +299,49 @@ func (sh *shard) wait(ctx context.Context, offset int64) error {
 }
 
 // expire removes the segments whose newest record is older than before.
-func (sh *shard) expire(before time.Time) error {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for len(sh.segments) > 1 {
-		lf := sh.segments[0]
+func (sh *shard) expire(ctx context.Context, before time.Time) error {
+	for {
+		sh.mu.RLock()
+		n, end := len(sh.segments), sh.end
+		var lf *logFile
+		if n > 0 {
+			lf = sh.segments[0]
+		}
+		sh.mu.RUnlock()
+		if lf == nil {
+			return nil
+		}
 		newest, err := lf.newestTime()
 		if err != nil {
 			return err
 		}
-		if !time.UnixMilli(newest).Before(before) {
+		if !time.UnixMilli(newest).Before(before) || n == 1 && lf.base == end {
 			return nil
 		}
+		if n == 1 {
+			// The last segment tells where the shard ends: another one must do so first.
+			if err := sh.commits.Append(ctx, &entry{}, 0); err != nil {
+				return err
+			}
+			continue
+		}
+		sh.mu.Lock()
+		sh.segments = sh.segments[1:]
+		sh.mu.Unlock()
+		lf.close()
 		if err := os.Remove(lf.path); err != nil {
 			return fmt.Errorf("streams: %w", err)
 		}
-		lf.close()
-		sh.segments = sh.segments[1:]
-	}
-	return nil
-}
-
-func (lf *logFile) newestTime() (int64, error) {
-	lf.mu.Lock()
-	defer lf.mu.Unlock()
-	if err := lf.load(); err != nil {
-		return 0, err
-	}
-	return lf.newest, nil
-}
-
-func (lf *logFile) close() {
-	lf.mu.Lock()
-	defer lf.mu.Unlock()
-	if lf.f != nil {
-		_ = lf.f.Close() // read only
-		lf.f = nil
 	}
 }
 
+// close writes what is queued and closes the files.
 func (sh *shard) close() {
 	sh.commits.Close()
 	if sh.active != nil {
 		sh.finish()
 	}
+	close(sh.gone)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, lf := range sh.segments {

@@ -207,7 +207,7 @@ func (s *Service) expire(ctx context.Context) {
 			}
 			sh, err := s.shard(d, i)
 			if err == nil {
-				err = sh.expire(s.deps.Clock.Now().Add(-d.Retention))
+				err = sh.expire(ctx, s.deps.Clock.Now().Add(-d.Retention))
 			}
 			if err != nil {
 				s.deps.Log.Error("streams: cannot expire records", "stream", d.Name, "shard", shardName(i), "error", err)

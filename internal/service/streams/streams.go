@@ -114,6 +114,9 @@ func (s *Service) shard(d *streamDoc, index int) (*shard, error) {
 	if sh := s.shards[id]; sh != nil {
 		return sh, nil
 	}
+	if _, _, ok := s.records.streams.Lookup(s.deps.Store.Snapshot(), "id", d.ID); !ok {
+		return nil, s.noStream(d.Name) // deleted since the caller looked
+	}
 	sh, err := openShard(s, id, filepath.Join(s.cfg.Dir, d.ID, shardName(index)))
 	if err != nil {
 		return nil, err
