@@ -98,15 +98,15 @@ func zeroed(path string) (bool, error) {
 func (lf *logFile) walk(f *os.File, size int64, open bool, read func(at int64) (segment.Header, error)) (at, next int64) {
 	type place struct{ at, next, marks int64 }
 	var doubt *place // where what is not known to be damage begins
-	last := lf.base - 1
 	at, next = lf.first, lf.base
+	prev, last := at-1, next-1 // the frame before: only its header may have been read, and its length be wrong
 	for at < size {
 		h, err := read(at)
-		if err != nil || int64(h.Seq) != next {
+		if err != nil || int64(h.Seq) != next || at+h.Len() > size {
 			if open && doubt == nil {
 				doubt = &place{at, next, int64(len(lf.index))}
 			}
-			found, header, ok := segment.Find(f, at, size, func(h segment.Header) bool {
+			found, header, ok := segment.Find(f, prev+1, size, func(h segment.Header) bool {
 				return h.Flags <= beginsGroup && h.Count > 0 && int64(h.Seq) > last && int64(h.Seq)-last < 1<<40
 			})
 			if !ok {
@@ -119,7 +119,7 @@ func (lf *logFile) walk(f *os.File, size int64, open bool, read func(at int64) (
 			doubt = nil
 		}
 		lf.note(h, at)
-		last = next
+		prev, last = at, next
 		next += int64(h.Count)
 		at += h.Len()
 	}
