@@ -38,7 +38,8 @@ type Config struct {
 		AdminToken string `yaml:"admin_token" doc:"token that the Kong Admin API asks for; needed unless it is bound to loopback"`
 	} `yaml:"kong"`
 	Log struct {
-		Level string `yaml:"level" doc:"debug, info, warn or error"`
+		Level  string `yaml:"level" doc:"debug, info, warn or error"`
+		Access bool   `yaml:"access" doc:"log every request of the gateway and every call of an AWS API"`
 	} `yaml:"log"`
 	Disk struct {
 		Reserve int64 `yaml:"reserve_mb" doc:"MiB that stay free: below it writes are refused and reads go on"`

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"log/slog"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,15 +15,19 @@ import (
 
 // metrics are what the node counts of its traffic.
 type metrics struct {
+	access    *slog.Logger
 	registry  *prometheus.Registry
 	calls     *prometheus.CounterVec
 	callTime  *prometheus.HistogramVec
 	exchanges *prometheus.CounterVec
+	byStatus  [600]atomic.Pointer[prometheus.Counter] // of exchanges: the hot path looks up nothing
 	events    *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+// newMetrics returns the metrics; access, if not nil, is told of every request too.
+func newMetrics(access *slog.Logger) *metrics {
 	m := &metrics{
+		access:   access,
 		registry: obs.Registry(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_aws_calls_total",
 			Help: "Calls of AWS APIs by service, operation and error code."}, []string{"service", "operation", "code"}),
@@ -43,10 +49,37 @@ func (m *metrics) called(c awswire.Call) {
 	}
 	m.calls.WithLabelValues(service, operation, c.Code).Inc()
 	m.callTime.WithLabelValues(service).Observe(c.Duration.Seconds())
+	if m.access != nil {
+		m.access.Info("call", "request_id", c.RequestID, "service", c.Service, "operation", c.Operation, "status", c.Status, "code", c.Code,
+			"identity", c.Identity.ARN, "region", c.Region, "source_ip", c.SourceIP, "duration", c.Duration, "in", c.In, "out", c.Out)
+	}
 }
 
 func (m *metrics) exchange(x *gateway.Exchange) {
-	m.exchanges.WithLabelValues(strconv.Itoa(x.Response.Status)).Inc()
+	m.counter(x.Response.Status).Inc()
+	if m.access != nil {
+		// Strings of an exchange end with it; the handler encodes them before it returns.
+		attrs := []any{"request_id", x.ID(), "method", x.Request.Method, "path", x.Request.Path, "status", x.Response.Status, "client_ip", x.Conn.ClientIP}
+		if r := x.Route(); r != nil {
+			attrs = append(attrs, "route", r.Name)
+		}
+		if c := x.Consumer(); c != nil {
+			attrs = append(attrs, "consumer", c.Username)
+		}
+		m.access.Info("request", attrs...)
+	}
+}
+
+func (m *metrics) counter(status int) prometheus.Counter {
+	if status < 0 || status >= len(m.byStatus) {
+		status = 0
+	}
+	if c := m.byStatus[status].Load(); c != nil {
+		return *c
+	}
+	c := m.exchanges.WithLabelValues(strconv.Itoa(status))
+	m.byStatus[status].Store(&c)
+	return c
 }
 
 func (m *metrics) collected(o collector.Outcome) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -66,7 +67,11 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(Endpoints)) 
 	if err != nil {
 		return err
 	}
-	m := newMetrics()
+	var access *slog.Logger
+	if c.Log.Access {
+		access = log
+	}
+	m := newMetrics(access)
 	s, err := openServices(ctx, c, b, m, undo)
 	if err != nil {
 		return err
