@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ EXIT STATUS
   0 after SIGTERM or SIGINT, 1 if the node could not start or go on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			syscall.Umask(0o077) // libraries make files of ours too, and all of them are their owner's alone
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
