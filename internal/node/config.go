@@ -80,7 +80,10 @@ func (c *Config) complete() error {
 	if c.Region == "" {
 		return config.Invalid.Field("region", "region is empty")
 	}
-	if c.Disk.Reserve < 0 || c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
+	if c.Disk.Reserve < 0 {
+		return config.Invalid.Field("disk.reserve_mb", "disk.reserve_mb is not negative: %d", c.Disk.Reserve)
+	}
+	if c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
 		return config.Invalid.Field("warehouse.memory_mb", "sizes are positive, and a statement needs at least 64 MiB")
 	}
 	if !c.loopback() && c.Kong.AdminToken == "" {

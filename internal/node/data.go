@@ -73,10 +73,20 @@ func (d *dataDir) openRoot(passphraseFile string) error {
 		}
 	}
 	path := filepath.Join(d.path, "root.key")
+	for _, left := range []string{"root.key.*", "credentials.*", "endpoints.json.*"} { // by a crash of writeFile
+		paths, _ := filepath.Glob(filepath.Join(d.path, left)) // the patterns are good
+		for _, p := range paths {
+			if err := os.Remove(p); err != nil {
+				return err
+			}
+		}
+	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if others, derr := os.ReadDir(d.path); derr == nil && len(others) > 1 { // beside the lock
-			return fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
+		for _, kept := range []string{"control.db", "index", "streams", "objects"} {
+			if _, err := os.Lstat(filepath.Join(d.path, kept)); err == nil {
+				return fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
+			}
 		}
 		return d.makeRoot(path, passphrase)
 	}
@@ -91,6 +101,12 @@ func (d *dataDir) openRoot(passphraseFile string) error {
 		return fmt.Errorf("the data directory has format %d, newer than this program's %d: use a newer sluice", f.Format, dataFormat)
 	}
 	key := f.Key
+	switch {
+	case f.KDF == "none" && passphrase != "":
+		return config.Invalid.Field("root.passphrase_file", "root.passphrase_file is set, and the root key of %s was made without a passphrase: it would seal nothing", d.path)
+	case f.KDF != "none" && f.KDF != "argon2id":
+		return errors.New("the root key file is damaged")
+	}
 	if f.KDF == "argon2id" {
 		if passphrase == "" {
 			return config.Invalid.Field("root.passphrase_file", "the root key is sealed by a passphrase: set root.passphrase_file")

@@ -111,7 +111,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) error {
-	if err := s.db.PingContext(ctx); err != nil {
+	ping, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := s.db.PingContext(ping); err != nil {
 		return Unreachable.Wrap(err, "cannot reach the control store (%s)", s.dia.name)
 	}
 	if err := s.dia.migrate(ctx, s.db); err != nil {
