@@ -187,6 +187,11 @@ func TestReadMoreThanOnce(t *testing.T) {
 	x := table(t, s, "r", delimited)
 	rows(t, c, "select count(*) from "+x+" a join "+x+" b on a.id = b.id", "80000")
 	rows(t, c, "with w as (select id, v from "+x+") select count(*) from w a join w b on a.id = b.id", "80000")
+	twice := "with w as not materialized (select id, v from " + x + ") select count(*) as n from w a join w b on a.id = b.id"
+	rows(t, c, twice, "80000")
+	exec(t, c, "create table made as "+twice, "insert into made "+twice, "create table ids as with w as not materialized (select id from "+x+") select a.id from w a join w b on a.id = b.id where a.id < 10")
+	rows(t, c, "select sum(n) from made", "160000")
+	rows(t, c, "select count(*) from ids", "160")
 	rows(t, c, "select count(*) from "+x+" where n > (select avg(n) from "+x+")", "10000")
 	rows(t, c, "select (select count(*) from "+x+"), (select max(id) from "+x+")", "20000|4999")
 	rows(t, c, "select count(*) from "+x+" union all select count(*) from "+x, "20000", "20000")

@@ -61,7 +61,7 @@ func (s *Session) change(ctx context.Context, n objectName, fn func(*run, *bound
 		return nil, err
 	}
 	defer r.close()
-	return fn(r, t)
+	return again(r, func() (*pendingChange, error) { return fn(r, t) })
 }
 
 // guarded writes the select list that brings columns of q to a table's types and
@@ -111,33 +111,22 @@ func nameList(names []string) string {
 
 // source prepares the query at body with its data, and says what it returns.
 func (r *run) source(st *Statement, body int) ([]wire.Column, error) {
-	found, tables, err := r.understand(st.sql, st.types, body)
+	found, tables, err := r.understand(st.sql, st.types, standValue, body)
 	if err != nil {
 		return nil, err
 	}
-	// The text's plan is wrapped below; reading once cannot be proven before, so whatever
-	// is a pipe is gathered when it might be read twice.
-	at := r.text.forward(body)
-	r.body = at
-	err = r.prepare(tables, false, func(t *boundTable) ([]string, bool) {
-		return needed(t.doc, found), t.count > 1 || found.recursive
-	})
-	if err != nil {
+	if err := r.prepare(tables, false, found); err != nil {
 		return nil, err
 	}
-	d, err := r.describe(r.text.sql[at:])
+	// Some places of a parameter leave the columns open until it is bound; NULL does not.
+	text := r.text
+	if r.text, err = rewrite(st.sql, st.types, standNull); err != nil {
+		return nil, err
+	}
+	r.body = r.text.forward(body)
+	d, err := r.describe(r.text.sql[r.body:])
+	r.text, r.body = text, 0
 	return d.Columns, err
-}
-
-// pipes counts what the statement reads from pipes once.
-func (r *run) pipes() int {
-	n := 0
-	for _, in := range r.inputs {
-		if in.feed != nil {
-			n++
-		}
-	}
-	return n
 }
 
 func (r *run) insert(st *Statement, n *insert, t *boundTable, args []wire.Parameter) (*pendingChange, error) {
@@ -175,7 +164,7 @@ func (r *run) insert(st *Statement, n *insert, t *boundTable, args []wire.Parame
 	prefix := "SELECT " + guarded(t.doc.Columns, has) + " FROM ("
 	body := r.text.forward(n.body)
 	r.body = body - len(prefix)
-	x := wire.Execute{SQL: prefix + r.text.sql[body:] + "\n) AS q(" + nameList(given) + ")", Parameters: args, Once: r.pipes() > 0, Pipes: r.pipes()}
+	x := wire.Execute{SQL: prefix + r.text.sql[body:] + "\n) AS q(" + nameList(given) + ")", Parameters: args, Pipes: r.pipes()}
 	return r.append(t, x, "INSERT 0", "WRITE")
 }
 
@@ -214,7 +203,7 @@ func (r *run) replace(t *boundTable, file dataFile, tag, operation string) *pend
 // alter runs an UPDATE or DELETE in the engine on a copy of the table and writes it anew.
 func (r *run) alter(st *Statement, n *change, t *boundTable, args []wire.Parameter) (*pendingChange, error) {
 	// Only the analysis reads the stand-in; its places are not those of the statement.
-	found, tables, err := r.understand(n.reading, st.types, 0)
+	found, tables, err := r.understand(n.reading, st.types, standValue, 0)
 	if err != nil {
 		if p, ok := err.(*Problem); ok {
 			moved := *p
@@ -223,7 +212,7 @@ func (r *run) alter(st *Statement, n *change, t *boundTable, args []wire.Paramet
 		}
 		return nil, err
 	}
-	if r.text, err = rewrite(st.sql, st.types); err != nil {
+	if r.text, err = rewrite(st.sql, st.types, standValue); err != nil {
 		return nil, err
 	}
 	r.body = 0
@@ -232,8 +221,8 @@ func (r *run) alter(st *Statement, n *change, t *boundTable, args []wire.Paramet
 			o.own, o.state = true, t.state
 		}
 	}
-	err = r.prepare(tables, false, func(o *boundTable) ([]string, bool) { return needed(o.doc, found), true })
-	if err != nil {
+	r.gather = true // how often the change reads a table is not known
+	if err := r.prepare(tables, false, found); err != nil {
 		return nil, err
 	}
 	then := "SELECT " + guarded(t.doc.Columns, nil) + " FROM " + quoteName(t.schema) + "." + quoteName(t.name) + " AS q"
@@ -258,7 +247,7 @@ func (r *run) vacuum(t *boundTable) (*pendingChange, error) {
 		return &pendingChange{tag: "VACUUM"}, nil
 	}
 	r.text = rewritten{}
-	if err := r.prepare([]*boundTable{t}, false, func(*boundTable) ([]string, bool) { return nil, false }); err != nil {
+	if err := r.prepare([]*boundTable{t}, false, nil); err != nil {
 		return nil, err
 	}
 	sql := "SELECT " + guarded(t.doc.Columns, nil) + " FROM " + quoteName(t.schema) + "." + quoteName(t.name) + " AS q"
@@ -297,6 +286,11 @@ func (s *Session) createTableAs(ctx context.Context, st *Statement, n *createTab
 		return nil, err
 	}
 	defer r.close()
+	return again(r, func() (*pendingChange, error) { return r.createTableAs(st, n, to, args) })
+}
+
+func (r *run) createTableAs(st *Statement, n *createTableAs, to target, args []wire.Parameter) (*pendingChange, error) {
+	s := r.session
 	columns, err := r.source(st, n.body)
 	if err != nil {
 		return nil, err
@@ -322,7 +316,7 @@ func (s *Session) createTableAs(ctx context.Context, st *Statement, n *createTab
 	r.body = body - len(prefix)
 	file, rows, err := r.write(id, wire.Execute{
 		SQL:        prefix + r.text.sql[body:] + "\n) AS q(" + nameList(names) + ")",
-		Parameters: args, Once: r.pipes() > 0, Pipes: r.pipes(),
+		Parameters: args, Pipes: r.pipes(),
 	})
 	if err != nil {
 		return nil, err
@@ -333,7 +327,7 @@ func (s *Session) createTableAs(ctx context.Context, st *Statement, n *createTab
 	} else {
 		s.svc.discard(id, file)
 	}
-	if err := s.svc.createLog(ctx, id, doc, files); err != nil {
+	if err := s.svc.createLog(r.ctx, id, doc, files); err != nil {
 		return nil, err
 	}
 	return &pendingChange{tag: fmt.Sprintf("SELECT %d", rows), notices: r.notices(), commit: s.create(to, id, doc)}, nil
@@ -402,7 +396,7 @@ func (r *run) copyFrom(n *copyFrom, t *boundTable) (*pendingChange, error) {
 	}
 	from := &boundTable{schema: copySchema, name: t.name, doc: source, count: 1}
 	r.text = rewritten{}
-	if err := r.prepare([]*boundTable{from}, false, func(*boundTable) ([]string, bool) { return nil, false }); err != nil {
+	if err := r.prepare([]*boundTable{from}, false, nil); err != nil {
 		return nil, err
 	}
 	x := wire.Execute{SQL: "SELECT " + guarded(t.doc.Columns, given) + " FROM " + quoteName(from.schema) + "." + quoteName(from.name) + " AS q"}

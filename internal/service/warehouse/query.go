@@ -27,20 +27,24 @@ func (s *Session) query(ctx context.Context, st *Statement, args []wire.Paramete
 
 func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 	q := st.node.(*query)
-	found, tables, err := r.understand(st.sql, st.types, q.body)
+	found, tables, err := r.understand(st.sql, st.types, standValue, q.body)
 	if err != nil {
 		return nil, err
 	}
 	if q.explain {
 		r.verb = "EXPLAIN"
 	}
-	x := wire.Execute{SQL: r.text.sql, Parameters: args, Once: !q.explain}
-	columns, err := r.attempt(x, tables, found, false)
-	if errors.Is(err, errReread) {
-		if err = r.restart(); err == nil {
-			columns, err = r.attempt(x, tables, found, true)
+	x := wire.Execute{SQL: r.text.sql, Parameters: args}
+	columns, err := again(r, func() ([]wire.Column, error) {
+		r.body = 0
+		if err := r.prepare(tables, false, found); err != nil {
+			return nil, err
 		}
-	}
+		if !q.explain {
+			x.Pipes = r.pipes()
+		}
+		return r.execute(x)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +75,29 @@ var (
 	callName  = regexp.MustCompile(`^(?:[a-z0-9_]+\.)?([a-z_][a-z0-9_]*)\(.*\)$`)
 )
 
-// attempt executes once, streaming what the statement mentions once.
-func (r *run) attempt(x wire.Execute, tables []*boundTable, found *analysis, gather bool) ([]wire.Column, error) {
-	r.body = 0
-	err := r.prepare(tables, false, func(t *boundTable) ([]string, bool) {
-		if !gather && t.count == 1 && !found.recursive {
-			return nil, false
-		}
-		return needed(t.doc, found), true
-	})
-	if err != nil {
-		return nil, err
+// again runs fn, and once more with a fresh engine and everything gathered when the plan
+// turns out to read a pipe twice.
+func again[T any](r *run, fn func() (T, error)) (T, error) {
+	v, err := fn()
+	if !errors.Is(err, errReread) {
+		return v, err
 	}
+	if err := r.restart(); err != nil {
+		return v, err
+	}
+	r.gather = true
+	return fn()
+}
+
+// pipes counts what the statement reads as it streams.
+func (r *run) pipes() int {
+	n := 0
 	for _, in := range r.inputs {
-		if in.feed != nil && !gather && in.table.count == 1 && !found.recursive {
-			x.Pipes++
+		if in.once {
+			n++
 		}
 	}
-	x.Once = x.Once && x.Pipes > 0
-	return r.execute(x)
+	return n
 }
 
 // needed returns the columns of a table that a statement may use.
@@ -122,9 +130,9 @@ func (r *run) restart() error {
 
 // understand rewrites a statement's query, which begins at body, lets the engine's parser
 // say what it reads, finds these tables and authorises each.
-func (r *run) understand(sql string, types []wire.Type, body int) (*analysis, []*boundTable, error) {
+func (r *run) understand(sql string, types []wire.Type, as stand, body int) (*analysis, []*boundTable, error) {
 	var err error
-	if r.text, err = rewrite(sql, types); err != nil {
+	if r.text, err = rewrite(sql, types, as); err != nil {
 		return nil, nil, err
 	}
 	r.body = r.text.forward(body)

@@ -1,6 +1,8 @@
 package warehouse
 
 import (
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -57,11 +59,18 @@ func (r rewritten) origin(position int) int {
 // datePartFunctions take the name of a date part as a bare word.
 var datePartFunctions = []string{"datediff", "dateadd", "date_part", "datepart", "date_diff", "date_add"}
 
+// stand says what stands in the place of a parameter.
+type stand uint8
+
+const (
+	standValue stand = iota // the parameter, to be bound
+	standNull               // a NULL of its type, to describe what cannot be bound without
+)
+
 // rewrite brings what Redshift and PostgreSQL write and the engine does not read to the
 // engine's dialect: TOP, bare date parts, sysdate, the catalogue's schemas and
-// parameters, which get the types the client or the engine decided on. body is where
-// the query begins.
-func rewrite(sql string, types []wire.Type) (rewritten, error) {
+// parameters, which get the types the client or the engine decided on.
+func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 	tokens, err := lex(sql)
 	if err != nil {
 		return rewritten{}, err
@@ -79,8 +88,16 @@ func rewrite(sql string, types []wire.Type) (rewritten, error) {
 			if n < 1 || n > maxParameters {
 				return rewritten{}, SyntaxError.at(t.start+1, "there is no parameter $%s", t.text)
 			}
+			value := "$" + t.text
+			if as == standNull {
+				value = "NULL"
+			}
 			if n <= len(types) && types[n-1] != wire.Unknown {
-				replace(t, "CAST($"+t.text+" AS "+engineType(types[n-1])+")")
+				replace(t, "CAST("+value+" AS "+engineType(types[n-1])+")")
+			}
+		case t.kind == tokenString && strings.HasPrefix(t.text, `\x`) && next(i+1, ":") && (next(i+3, "bytea") || next(i+3, "varbyte")):
+			if b, err := hex.DecodeString(t.text[2:]); err == nil {
+				replace(t, blobLiteral(b))
 			}
 		case t.kind != tokenWord:
 		case t.text == "select" && topAt(tokens, i) > 0:
@@ -122,6 +139,17 @@ func rewrite(sql string, types []wire.Type) (rewritten, error) {
 		}
 	}
 	return apply(sql, withoutOverlap(edits)), nil
+}
+
+// blobLiteral writes bytes as the engine reads them from a string.
+func blobLiteral(b []byte) string {
+	var s strings.Builder
+	s.WriteByte('\'')
+	for _, c := range b {
+		fmt.Fprintf(&s, `\x%02X`, c)
+	}
+	s.WriteByte('\'')
+	return s.String()
 }
 
 // castBefore reports whether the type name at i follows :: or ::pg_catalog.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/fault"
@@ -29,6 +28,7 @@ type run struct {
 	body    int // byte of the rewritten text where the analysed query begins
 	verb    string
 	inputs  []*input
+	gather  bool  // every pipe is read into memory first, because the plan reads one twice
 	charged int64 // bytes of Parquet handed over
 
 	feeding chan error // one result per feed
@@ -47,6 +47,7 @@ type input struct {
 	table *boundTable
 	keys  []string // of Parquet objects, by descriptor
 	feed  *feed    // of text and JSON
+	once  bool     // the feed is read as it streams
 }
 
 // boundTable is a table a statement may read.
@@ -226,133 +227,6 @@ func (r *run) parse(sql string) (*analysis, error) {
 	return analyze(sql, f.Payload)
 }
 
-// prepare makes the engine ready for the statement with its tables.
-func (r *run) prepare(tables []*boundTable, stub bool, gather func(*boundTable) ([]string, bool)) error {
-	set := &r.session.settings
-	var visible []int // only the catalogue's readers can ask which tables are
-	for _, t := range tables {
-		if t.values != nil {
-			_, seen := r.session.seenTables(r.ctx, r.svc.cat.store.Snapshot())
-			visible = r.session.visibleTables(seen)
-			break
-		}
-	}
-	begin := wire.Begin{
-		Database: Database, TimeZone: set.timeZone,
-		Schemas:    []string{publicSchema, catalogSchema, informationSchema},
-		SearchPath: []string{},
-		Prelude:    r.session.prelude(r.text.sql, visible),
-	}
-	for _, schema := range set.searchPath {
-		begin.Schemas = append(begin.Schemas, schema)
-		begin.SearchPath = append(begin.SearchPath, schema)
-	}
-	begin.SearchPath = append(begin.SearchPath, catalogSchema)
-	for _, t := range tables {
-		begin.Schemas = append(begin.Schemas, t.schema)
-	}
-	r.send(wire.FrameBegin, begin)
-	for _, t := range tables {
-		if err := r.attach(t, stub, gather); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// attach hands one table to the worker: its columns only, or with its data.
-func (r *run) attach(t *boundTable, stub bool, gather func(*boundTable) ([]string, bool)) error {
-	if t.values != nil {
-		v := *t.values
-		if stub {
-			v.Rows = nil
-		}
-		r.send(wire.FrameTable, v)
-		return nil
-	}
-	frame := wire.Table{Schema: t.schema, Name: t.name, Source: wire.SourceNone}
-	for _, c := range t.doc.Columns {
-		frame.Columns = append(frame.Columns, wire.TableColumn{Name: c.Name, Type: c.Engine})
-	}
-	if stub {
-		r.send(wire.FrameTable, frame)
-		return nil
-	}
-	in := &input{table: t}
-	r.inputs = append(r.inputs, in)
-	if frame.Needed, frame.Gather = gather(t); t.own {
-		frame.Needed, frame.Gather, frame.Own = nil, false, true
-	}
-	switch {
-	case t.doc.External == nil:
-		files, err := r.localFiles(in)
-		return r.hand(frame, wire.SourceParquet, files, err)
-	case t.doc.External.Format == FormatParquet:
-		files, err := r.parquetObjects(in)
-		return r.hand(frame, wire.SourceParquet, files, err)
-	}
-	return r.stream(frame, in)
-}
-
-// hand sends a table with its files and closes our copies.
-func (r *run) hand(frame wire.Table, source string, files []*os.File, err error) error {
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	if frame.Files = len(files); frame.Files > 0 {
-		frame.Source = source
-	}
-	if frame.Files > r.svc.cfg.Files*3/4 {
-		return ProgramLimitExceeded.new("table %s.%s has %d files; a query can open %d", frame.Schema, frame.Name, frame.Files, r.svc.cfg.Files*3/4)
-	}
-	r.send(wire.FrameTable, frame, files...)
-	return nil
-}
-
-// stream sends a table of text or JSON as pipes and starts to fill them.
-func (r *run) stream(frame wire.Table, in *input) error {
-	x := in.table.doc.External
-	list, err := listObjects(r.ctx, r.svc.objects, x.Bucket, x.Prefix)
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		r.send(wire.FrameTable, frame)
-		return nil
-	}
-	if in.feed, err = newFeed(r.svc.objects, in.table.doc, list, r.svc.cfg.Threads); err != nil {
-		return err
-	}
-	if frame.Source = wire.SourceText; x.Format == FormatJSON {
-		frame.Source = wire.SourceJSON
-	}
-	null := x.Null
-	if null != "" {
-		null = nullPrivate
-	}
-	frame.Text = &wire.TextFormat{
-		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
-		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
-	}
-	frame.Files = 1
-	r.send(wire.FrameTable, frame, in.feed.read)
-	in.feed.read.Close()
-	r.feeds++
-	go func() {
-		err := in.feed.run(r.ctx)
-		if err != nil && !errors.Is(err, errReader) && r.ctx.Err() == nil {
-			r.cancel(err) // before the worker can take part of the data for all of it
-		}
-		r.feeding <- err
-	}()
-	return nil
-}
-
 // describe asks for the parameters and columns of a statement.
 func (r *run) describe(sql string) (wire.Described, error) {
 	var d wire.Described
@@ -433,163 +307,4 @@ func (r *run) tag() string {
 		return r.verb
 	}
 	return fmt.Sprintf("%s %d", r.verb, r.rows)
-}
-
-// badRows tells of the malformed rows of one table.
-type badRows struct {
-	malformed
-	table  *boundTable
-	bucket string
-	strict bool
-}
-
-func (m badRows) String() string {
-	where := fmt.Sprintf("s3://%s/%s line %d", m.bucket, m.key, m.line)
-	if m.column != "" {
-		where += ", column " + m.column
-	}
-	return fmt.Sprintf("%s: %s", where, m.reason)
-}
-
-// malformed gathers what the worker and the feeds refused, per table.
-func (r *run) malformed() []badRows {
-	var out []badRows
-	for _, in := range r.inputs {
-		if in.feed == nil {
-			continue
-		}
-		m := badRows{table: in.table, bucket: in.feed.bucket, strict: in.feed.format.Strict}
-		in.feed.mu.Lock()
-		m.malformed = in.feed.skipped
-		in.feed.mu.Unlock()
-		for _, reject := range r.done.Rejects {
-			if reject.Schema != in.table.schema || reject.Table != in.table.name {
-				continue
-			}
-			if m.count == 0 {
-				m.key, m.line = in.feed.place(reject.Offset, reject.Line)
-				m.column, m.reason = reject.Column, strings.TrimSpace(reject.Reason)
-			}
-			m.count += reject.Count
-		}
-		if m.count > 0 {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-func (r *run) notices() []Notice {
-	if r.done == nil {
-		return nil
-	}
-	var out []Notice
-	for _, m := range r.malformed() {
-		rows := "rows"
-		if m.count == 1 {
-			rows = "row"
-		}
-		out = append(out, Notice{
-			Message: fmt.Sprintf("%d malformed %s of %s skipped", m.count, rows, m.table),
-			Detail:  "First: " + m.String(),
-			Hint:    "The table property 'sluice.malformed'='fail' makes them an error.",
-		})
-	}
-	return out
-}
-
-// explain turns the engine's failure into a problem of the statement.
-func (r *run) explain(f wire.Failure) error {
-	if r.ctx.Err() != nil {
-		return r.stopped()
-	}
-	if f.Class == wire.FailureReread {
-		return errReread
-	}
-	message := f.Message
-	if f.Table != "" {
-		for _, in := range r.inputs {
-			if in.table.schema == f.Schema && in.table.name == f.Table && f.File < len(in.keys) {
-				message = strings.ReplaceAll(message, wire.FileMark, in.keys[f.File])
-			}
-		}
-	}
-	for internal, known := range map[string]string{catalogSchema + ".": "pg_catalog.", informationSchema + ".": "information_schema."} {
-		message = strings.ReplaceAll(message, internal, known)
-	}
-	message, rest, _ := strings.Cut(message, "\n")
-	p := reasonOf(f).new("%s", message)
-	// Advice that speaks of the engine's settings is of no use here.
-	if rest = strings.TrimSpace(rest); rest != "" && !strings.Contains(rest, "SET ") && !strings.Contains(rest, "Possible fixes") {
-		p.Detail = rest
-	}
-	if f.Position > 0 {
-		p.Position = r.text.origin(f.Position + r.body)
-	}
-	return p
-}
-
-var errReread = errors.New("the plan reads a pipe twice")
-
-// reasonOf maps the engine's classes of error.
-func reasonOf(f wire.Failure) *reason {
-	has := func(s string) bool { return strings.Contains(strings.ToLower(f.Message), s) }
-	switch f.Class {
-	case "parser", "syntax":
-		return SyntaxError
-	case "catalog":
-		if has("function with name") {
-			return UndefinedFunction
-		}
-		if has("type with name") {
-			return UndefinedObject
-		}
-		return UndefinedTable
-	case "binder", "mismatch type", "parameter not resolved":
-		switch {
-		case has("referenced update column"):
-			return UndefinedColumn
-		case f.Subtype == "COLUMN_NOT_FOUND" || has("referenced column") || has("not found in from clause"):
-			return UndefinedColumn
-		case has("no function matches"), has("could not choose a best candidate"):
-			return UndefinedFunction
-		case has("cannot compare"), has("cast"), has("type"):
-			return DatatypeMismatch
-		}
-		return SyntaxError
-	case "conversion":
-		if has("date") || has("timestamp") || has("time field") {
-			return InvalidDatetime
-		}
-		return InvalidTextRepresentation
-	case "out of range":
-		return NumericOutOfRange
-	case "divide by zero":
-		return DivisionByZero
-	case "out of memory":
-		return OutOfMemory
-	case "interrupt":
-		return QueryCanceled
-	case "constraint":
-		return NotNullViolation
-	case "not implemented":
-		return FeatureNotSupported
-	case "permission":
-		return InsufficientPrivilege
-	case "io", "serialization":
-		return BadData
-	case "invalid input":
-		switch {
-		case f.Table != "":
-			return BadData
-		case has("more than one row returned"):
-			return CardinalityViolation
-		case has("violates not-null"):
-			return NotNullViolation
-		case has("parquet"), has("magic bytes"), has("thrift"), has("json"):
-			return BadData
-		}
-		return DataException
-	}
-	return EngineError
 }

@@ -109,10 +109,9 @@ type Execute struct {
 	// Then is run after SQL in the same engine, before the rows are taken; used to hand
 	// out a table that SQL has modified. The count of changed rows stays that of SQL.
 	Then string `json:"then,omitempty"`
-	// Once is the number of pipes the plan may read. A plan that would read more often
-	// is refused with FailureReread before anything has been read.
-	Once  bool `json:"once,omitempty"`
-	Pipes int  `json:"pipes,omitempty"`
+	// Pipes is how many pipes the plan may read, each once. A plan that would read more
+	// often is refused with FailureReread before anything has been read; 0 does not look.
+	Pipes int `json:"pipes,omitempty"`
 }
 
 // Parameter is one bound value; a nil Value is NULL.

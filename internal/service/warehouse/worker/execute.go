@@ -26,7 +26,7 @@ func (s *session) execute(x wire.Execute, files []*os.File) error {
 	}
 	_, cast := preparedColumns(plain)
 	duckdb.DestroyPrepare(&plain)
-	if s.pipes > 0 && x.Once {
+	if x.Pipes > 0 {
 		if err := s.readsOnce(x); err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *session) readsOnce(x wire.Execute) error {
 	}
 	defer duckdb.DestroyDataChunk(&chunk)
 	var text wire.Encoder
-	encodeChunk(&text, chunk, encode[1:2])
+	encodeChunk(&text, chunk, encode)
 	if n := strings.Count(string(text.Bytes()), `"Function": "READ_`); n > x.Pipes {
 		return &engineError{Class: wire.FailureReread, Message: "the plan reads a table twice"}
 	}

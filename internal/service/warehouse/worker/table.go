@@ -124,7 +124,7 @@ func scan(t wire.Table, paths []string, needed []string) string {
 	if f.TimeFormat != "" {
 		fmt.Fprintf(&b, ", timestampformat = %s", quote(f.TimeFormat))
 	}
-	b.WriteString(", ignore_errors = true, store_rejects = true, rejects_limit = 0)")
+	b.WriteString(", ignore_errors = true, store_rejects = true, rejects_limit = 0, buffer_size = 8388608)")
 	// The engine converts, and therefore rejects, only the columns a query asks for, so
 	// count(*) would count rows that SELECT * skips. This condition, always true, asks
 	// for all of them: whether a row is malformed must not depend on the query.

@@ -1,0 +1,29 @@
+package warehouse
+
+import "sluice.dev/sluice/internal/service/warehouse/wire"
+
+// What the fuzz tests reach directly.
+
+// Rewrite rewrites a statement and returns it with the way back.
+func Rewrite(sql string, types []wire.Type) (string, func(int) int, error) {
+	r, err := rewrite(sql, types, standValue)
+	return r.sql, r.origin, err
+}
+
+// Analyze reads a syntax tree.
+func Analyze(sql string, tree []byte) error {
+	_, err := analyze(sql, tree)
+	return err
+}
+
+var (
+	UnixLines   = unixLines
+	FoldMembers = foldMembers
+)
+
+// MendNulls rewrites the markers of a block of text.
+func MendNulls(x External, columns []Column, text []byte) []byte {
+	b := &block{buf: text}
+	newNullMarker(x, columns).mend(b)
+	return b.buf
+}
