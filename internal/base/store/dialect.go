@@ -65,7 +65,7 @@ func parseURL(raw string) (*dialect, string, error) {
 	switch u.Scheme {
 	case "sqlite":
 		if u.Path == "" {
-			return nil, "", BadURL.New("a sqlite URL needs an absolute path: sqlite:///var/lib/sluice/control.db")
+			return nil, "", BadURL.New("the control store's sqlite URL needs an absolute path: sqlite:///var/lib/sluice/control.db")
 		}
 		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
 		return &dialect{name: "SQLite", driver: "sqlite", goose: goose.DialectSQLite3, local: true, maxConns: 1,
@@ -98,7 +98,7 @@ func parseURL(raw string) (*dialect, string, error) {
 			c.TLSConfig = u.Query().Get("tls")
 		}
 		if c.DBName == "" {
-			return nil, "", BadURL.New("a mysql URL needs a database: mysql://user:password@host:3306/database")
+			return nil, "", BadURL.New("the control store's mysql URL needs a database: mysql://user:password@host:3306/database")
 		}
 		return &dialect{name: "MySQL/MariaDB", driver: "mysql", goose: goose.DialectMySQL, maxConns: 4,
 			// REPEATABLE READ would read the feed from a snapshot taken before the row lock was granted.

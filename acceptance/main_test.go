@@ -1,0 +1,10 @@
+package acceptance_test
+
+import (
+	"os"
+	"testing"
+
+	"sluice.dev/sluice/acceptance/plat"
+)
+
+func TestMain(m *testing.M) { os.Exit(plat.Main(m)) }
