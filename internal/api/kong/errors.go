@@ -30,6 +30,9 @@ var codes = map[*fault.Reason]code{
 // of the front.
 var invalidSize = code{9, "invalid size", http.StatusBadRequest}
 
+// unsupported is Kong's code for what a node cannot do.
+var unsupported = code{12, "operation unsupported", http.StatusMethodNotAllowed}
+
 func (c code) answer(text string, fields any) answer {
 	body := map[string]any{"code": c.number, "name": c.name, "message": text}
 	switch {

@@ -222,6 +222,9 @@ func (a *api) route(path []string) endpoint {
 	if len(path) == 0 {
 		return nil
 	}
+	if ep := a.empty(path); ep != nil {
+		return ep
+	}
 	e := a.byPath(path[0])
 	if e == nil {
 		return nil
