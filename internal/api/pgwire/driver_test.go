@@ -322,7 +322,9 @@ func TestSignIn(t *testing.T) {
 	if err := try("AKIATEST", "secret", "other"); code(err) != "3D000" {
 		t.Errorf("another database: %v", err)
 	}
-	s.policy.SetDeny(func(_ context.Context, action name.Action, _ name.ARN) bool { return action == "redshift:GetClusterCredentials" })
+	s.policy.SetDeny(func(_ context.Context, action name.Action, _ name.ARN) bool {
+		return action == "redshift:GetClusterCredentials"
+	})
 	if err := try("AKIATEST", "secret", "dev"); code(err) != "42501" {
 		t.Errorf("not allowed to connect: %v", err)
 	}

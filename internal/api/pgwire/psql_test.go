@@ -1,13 +1,12 @@
 package pgwire_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"sluice.dev/sluice/internal/api/pgwire"
 	"sluice.dev/sluice/internal/base/name"
-
-	"context"
 )
 
 const sales = `
@@ -116,5 +115,17 @@ func TestPsqlStatements(t *testing.T) {
 		if out != c.want && c.want != "" || errs != "" {
 			t.Errorf("%s\ngot  %q %s\nwant %q", c.sql, out, errs, c.want)
 		}
+	}
+}
+
+func TestPsqlOptions(t *testing.T) {
+	s := serve(t, pgwire.Config{})
+	t.Setenv("PGOPTIONS", "-c search_path=sp,public --statement-timeout=5000")
+	if out, errs := s.psql(t, "show search_path; show statement_timeout"); out != "sp,public\n5000ms\n" || errs != "" {
+		t.Errorf("%q %s", out, errs)
+	}
+	t.Setenv("PGOPTIONS", "-c nonsense=1")
+	if _, errs := s.psql(t, "select 1"); !strings.Contains(errs, "unrecognized configuration parameter") {
+		t.Errorf("%s", errs)
 	}
 }

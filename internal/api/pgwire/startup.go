@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -112,10 +113,15 @@ func (c *conn) welcome(m *pgproto3.StartupMessage) error {
 		return err
 	}
 	for name, value := range m.Parameters {
-		if name == "user" || name == "database" || name == "options" || len(name) > 4 && name[:4] == "_pq_" {
+		switch {
+		case name == "user", name == "database", strings.HasPrefix(name, "_pq_"):
 			continue
+		case name == "options":
+			err = c.options(value)
+		default:
+			err = c.session.SetParameter(name, value)
 		}
-		if err := c.session.SetParameter(name, value); err != nil {
+		if err != nil {
 			c.fail(err, "FATAL", "", 0)
 			_ = c.be.Flush()
 			return err
@@ -127,6 +133,33 @@ func (c *conn) welcome(m *pgproto3.StartupMessage) error {
 	}
 	c.be.Send(&pgproto3.BackendKeyData{ProcessID: c.pid, SecretKey: c.key})
 	return c.ready()
+}
+
+// options reads the settings of a command line: -c name=value and --name=value.
+func (c *conn) options(line string) error {
+	words := strings.Fields(line)
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		switch {
+		case word == "-c" && i+1 < len(words):
+			i++
+			word = words[i]
+		case strings.HasPrefix(word, "-c"):
+			word = word[2:]
+		case strings.HasPrefix(word, "--"):
+			word = strings.ReplaceAll(word[2:], "-", "_")
+		default:
+			return protocolErrorf("42601", "invalid command-line argument for server process: %s", word)
+		}
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return protocolErrorf("42601", "invalid command-line argument for server process: %s", word)
+		}
+		if err := c.session.SetParameter(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errPassword = errors.New("the password is wrong")

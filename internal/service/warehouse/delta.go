@@ -39,6 +39,19 @@ func (s *tableState) sorted() []dataFile {
 	return slices.SortedFunc(maps.Values(s.files), func(a, b dataFile) int { return strings.Compare(a.Path, b.Path) })
 }
 
+// small returns the files that are worth putting together.
+func (s *tableState) small() map[string]dataFile {
+	out := map[string]dataFile{}
+	for path, f := range s.files {
+		if f.Size < smallFile {
+			out[path] = f
+		}
+	}
+	return out
+}
+
+const smallFile = 4 << 20 // bytes
+
 // tableCache keeps the latest state seen of each table. States are immutable.
 type tableCache struct {
 	mu     sync.Mutex
@@ -234,30 +247,36 @@ func (s *Service) writeEntry(ctx context.Context, id string, version int64, acti
 	return err
 }
 
-// commitFiles appends files to a table, or with replace puts them in the place of all
-// that state has. Appends go on top of whatever was committed meanwhile; a replacement
-// does not, since it was computed from what was read.
-func (s *Service) commitFiles(ctx context.Context, id, operation string, state *tableState, replace bool, files []dataFile) error {
+// commitFiles makes one entry that removes and adds files of a table. It goes on top of
+// whatever was committed since state was read, as long as no file it removes is gone: what
+// others added meanwhile comes after this change.
+func (s *Service) commitFiles(ctx context.Context, id, operation string, state *tableState, remove, add []dataFile) error {
 	for range 100 {
-		actions := []action{{CommitInfo: map[string]any{"timestamp": s.clock.Now().UnixMilli(), "operation": operation, "engineInfo": "sluice"}}}
-		if replace {
-			for _, f := range state.sorted() {
-				actions = append(actions, action{Remove: &removeFile{Path: f.Path, DeletionTimestamp: s.clock.Now().UnixMilli(), DataChange: true}})
+		now := s.clock.Now().UnixMilli()
+		actions := []action{{CommitInfo: map[string]any{"timestamp": now, "operation": operation, "engineInfo": "sluice"}}}
+		for _, f := range remove {
+			if _, ok := state.files[f.Path]; !ok {
+				return SerializationFailure.new("could not serialize access due to concurrent update").hint("Run the statement again.")
 			}
+			actions = append(actions, action{Remove: &removeFile{Path: f.Path, DeletionTimestamp: now, DataChange: operation != opOptimize}})
 		}
-		err := s.writeEntry(ctx, id, state.version+1, append(actions, s.adds(files)...))
+		added := s.adds(add)
+		for _, a := range added {
+			a.Add.DataChange = operation != opOptimize
+		}
+		err := s.writeEntry(ctx, id, state.version+1, append(actions, added...))
 		if !errors.Is(err, errConflict) {
 			return err
-		}
-		if replace {
-			return SerializationFailure.wrap(err, "could not serialize access due to concurrent update").hint("Run the statement again.")
 		}
 		if state, err = s.tableState(ctx, id); err != nil {
 			return err
 		}
 	}
-	return SerializationFailure.new("the table is changed by too many at a time")
+	return SerializationFailure.new("the table is changed by too many at a time").hint("Run the statement again.")
 }
+
+// opOptimize names an entry that changes files and no rows.
+const opOptimize = "OPTIMIZE"
 
 // deltaSchema writes the columns as Delta's schema; ntz reports a timestamp without zone,
 // which needs a table feature.

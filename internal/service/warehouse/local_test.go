@@ -1,8 +1,11 @@
 package warehouse_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"sluice.dev/sluice/internal/service/warehouse"
 )
 
 func TestSeed(t *testing.T) {
@@ -124,12 +127,37 @@ func TestTransactions(t *testing.T) {
 
 	// A change computed from what another has changed meanwhile must not win.
 	exec(t, c, "begin", "update t set id = 2")
-	exec(t, other, "insert into t values (7)")
+	exec(t, other, "update t set id = 3")
 	fails(t, c, "commit", "SerializationFailure", "concurrent update")
+	rows(t, c, "select id from t order by 1", "3")
+	// What another adds meanwhile comes after it.
+	exec(t, c, "begin", "update t set id = 1")
+	exec(t, other, "insert into t values (7)")
+	exec(t, c, "commit")
 	rows(t, c, "select id from t order by 1", "1", "7")
 	// Two appends both stand.
 	exec(t, c, "begin", "insert into t values (8)")
 	exec(t, other, "insert into t values (9)")
 	exec(t, c, "commit")
 	rows(t, c, "select id from t order by 1", "1", "7", "8", "9")
+}
+
+func TestSmallFiles(t *testing.T) {
+	s := open(t, func(c *warehouse.Config, _ *warehouse.Deps) { c.SmallFiles = 4 })
+	c := s.as("a")
+	exec(t, c, "create table t(id int not null, at time, u uuid)")
+	for i := range 14 {
+		exec(t, c, fmt.Sprintf("insert into t values (%d, '10:00:00', null)", i))
+	}
+	rows(t, c, "select count(*), sum(id), min(at)::varchar from t", "14|91|10:00:00")
+	added, removed := 0, 0
+	for _, key := range s.area.Keys("") {
+		if strings.HasSuffix(key, ".json") {
+			added += strings.Count(string(s.area.Body(key)), `{"add":`)
+			removed += strings.Count(string(s.area.Body(key)), `{"remove":`)
+		}
+	}
+	if left := added - removed; left > 5 {
+		t.Errorf("%d files are left", left)
+	}
 }

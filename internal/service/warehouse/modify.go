@@ -182,9 +182,33 @@ func (r *run) append(t *boundTable, x wire.Execute, tag, operation string) (*pen
 		return c, nil
 	}
 	c.commit = func(ctx context.Context) error {
-		return s.commitFiles(ctx, t.id, operation, t.state, false, []dataFile{file})
+		return s.commitFiles(ctx, t.id, operation, t.state, nil, []dataFile{file})
+	}
+	if len(t.state.small()) >= s.cfg.SmallFiles {
+		c.after = func(ctx context.Context) error { return r.session.compact(ctx, t) }
 	}
 	return c, nil
+}
+
+// compact puts the small files of a table together. An insert that finds many does so
+// after its commit; a query would have to open each of them.
+func (s *Session) compact(ctx context.Context, t *boundTable) error {
+	whole := *t
+	var err error
+	if whole.state, err = s.svc.tableState(ctx, t.id); err != nil {
+		return err
+	}
+	whole.state = &tableState{version: whole.state.version, files: whole.state.small()}
+	r, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	c, err := r.vacuum(&whole)
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx)
 }
 
 // replace readies the entry that puts one file in the place of all others.
@@ -196,7 +220,9 @@ func (r *run) replace(t *boundTable, file dataFile, tag, operation string) *pend
 	}
 	return &pendingChange{
 		tag: tag, notices: r.notices(), abort: func() { s.discard(t.id, file) },
-		commit: func(ctx context.Context) error { return s.commitFiles(ctx, t.id, operation, t.state, true, files) },
+		commit: func(ctx context.Context) error {
+			return s.commitFiles(ctx, t.id, operation, t.state, t.state.sorted(), files)
+		},
 	}
 }
 
@@ -255,7 +281,7 @@ func (r *run) vacuum(t *boundTable) (*pendingChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.replace(t, file, "VACUUM", "OPTIMIZE"), nil
+	return r.replace(t, file, "VACUUM", opOptimize), nil
 }
 
 func (s *Session) truncate(ctx context.Context, n *truncate) (*pendingChange, error) {
@@ -265,7 +291,9 @@ func (s *Session) truncate(ctx context.Context, n *truncate) (*pendingChange, er
 	}
 	c := &pendingChange{tag: "TRUNCATE TABLE"}
 	if len(t.state.files) > 0 {
-		c.commit = func(ctx context.Context) error { return s.svc.commitFiles(ctx, t.id, "TRUNCATE", t.state, true, nil) }
+		c.commit = func(ctx context.Context) error {
+			return s.svc.commitFiles(ctx, t.id, "TRUNCATE", t.state, t.state.sorted(), nil)
+		}
 	}
 	return c, nil
 }

@@ -106,6 +106,8 @@ func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 				return rewritten{}, err
 			}
 			edits = append(edits, e...)
+		case t.text == "at" && !next(i+1, "time") && !next(i+1, "("):
+			replace(t, `"at"`) // a keyword of the engine's, a name to everybody else
 		case t.text == "sysdate" && !next(i+1, "("):
 			replace(t, "getdate()")
 		case slices.Contains(datePartFunctions, t.text) && next(i+1, "(") && i+3 < len(tokens) &&

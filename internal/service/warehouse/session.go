@@ -204,6 +204,7 @@ type pendingChange struct {
 	notices []Notice
 	commit  func(ctx context.Context) error // nil where nothing is to do
 	abort   func()                          // undoes the preparation; may be nil
+	after   func(ctx context.Context) error // upkeep behind the commit; may be nil
 }
 
 // commit makes a change ready and takes its last step, now or with the transaction.
@@ -220,6 +221,11 @@ func (s *Session) commit(ctx context.Context, prepare func(context.Context) (*pe
 	}
 	if err := change.finish(ctx); err != nil {
 		return nil, err
+	}
+	if change.after != nil {
+		if err := change.after(ctx); err != nil { // the change itself stands
+			s.svc.log.Warn("the small files of a table stay apart", "error", err)
+		}
 	}
 	return done(change.tag, change.notices...), nil
 }

@@ -71,6 +71,7 @@ type Config struct {
 	Memory      int64         // bytes the engine may hold for one statement; 1 GiB
 	Quota       int64         // bytes of Parquet files one statement may read; 1 GiB
 	Files       int           // descriptors of one worker; 4096
+	SmallFiles  int           // small files of a table after which an insert puts them together; 64
 	Idle        int           // workers kept warm, -1 for none; 2
 	IdleTime    time.Duration // how long; 1 min
 	StartTime   time.Duration // within which a worker must be ready; 20 s
@@ -90,6 +91,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Queue, 100)
 	set(&c.Threads, runtime.NumCPU())
 	set(&c.Files, 4096)
+	set(&c.SmallFiles, 64)
 	set(&c.Idle, 2)
 	c.Idle = max(c.Idle, 0)
 	duration := func(v *time.Duration, d time.Duration) {

@@ -127,7 +127,7 @@ func (c *Conn) fill(want int) error {
 		c.buf = grown
 	}
 	n, oobn, _, _, err := c.c.ReadMsgUnix(c.buf[len(c.buf):cap(c.buf)], c.oob)
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if oobn > 0 {
