@@ -1,0 +1,145 @@
+package acceptance_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sluice.dev/sluice/acceptance/plat"
+	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/api/aws/kinesis"
+	"sluice.dev/sluice/internal/api/aws/s3"
+)
+
+// small mounts a file system of its own that is soon full.
+func small(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root may mount a small disk")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size="+size); err != nil {
+		t.Skipf("no small disk here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func code(err error) string {
+	if e, ok := errors.AsType[*awswire.Error](err); ok {
+		return e.Code
+	}
+	return fmt.Sprint(err)
+}
+
+func TestFullDisk(t *testing.T) {
+	n := plat.Start(t, plat.Options{Dir: small(t, "96m"), Env: []string{"SLUICE_DISK_RESERVE_MB=16"}})
+	c, ctx := n.AWS(n.Root), t.Context()
+	bucket := "bucket"
+	if _, err := c.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Kinesis.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: new("s"), ShardCount: new(int64(1))}); err != nil {
+		t.Fatal(err)
+	}
+	db := n.MustSQL(n.Root)
+	if _, err := db.Exec(ctx, "CREATE TABLE t (a bigint)"); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string, size int) error {
+		_, err := c.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key,
+			Body: awswire.NewBody(bytes.NewReader(bytes.Repeat([]byte(key[:1]), size)), int64(size))})
+		return err
+	}
+	record := func() error {
+		_, err := c.Kinesis.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: new("s"), PartitionKey: new("k"), Data: bytes.Repeat([]byte("r"), 100_000)})
+		return err
+	}
+	if err := errors.Join(put("small", 1000), record()); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 { // filled, and freed, again and again
+		large, full := 0, error(nil)
+		for ; large < 100 && full == nil; large++ {
+			full = put(fmt.Sprintf("large/%d", large), 6<<20)
+		}
+		if code(full) != "ServiceUnavailable" || !strings.Contains(full.Error(), "disk is full") {
+			t.Fatalf("a put into a full disk: %v", full)
+		}
+		if _, err := c.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: new(fmt.Sprintf("large/%d", large-1))}); code(err) != "NotFound" && code(err) != "NoSuchKey" {
+			t.Errorf("the object that was refused: %v", err)
+		}
+		records := 0
+		for ; records < 1000 && full != nil; records++ { // the rest of what may be written
+			if err := record(); err != nil {
+				if code(err) != "ProvisionedThroughputExceededException" || !strings.Contains(err.Error(), "disk is full") {
+					t.Fatalf("a record onto a full disk: %v", err)
+				}
+				break
+			}
+		}
+		for i := 0; ; i++ {
+			if err := put(fmt.Sprintf("medium/%d", i), 500_000); err != nil {
+				break
+			}
+		}
+		if _, err := db.Exec(ctx, "INSERT INTO t VALUES (1)"); err == nil || !strings.Contains(err.Error(), "disk is full") {
+			t.Errorf("a row onto a full disk: %v", err)
+		}
+		plat.Until(t, "status/ready tells it", func() error {
+			if status, body := n.Status("/status/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, "disk is full") {
+				return fmt.Errorf("%d %s", status, body)
+			}
+			return nil
+		})
+		// Reads go on.
+		o, err := c.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: new("large/0")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(o.Body)
+		_ = o.Body.Close() // read already
+		if err != nil || len(data) != 6<<20 {
+			t.Errorf("reading %d bytes: %v", len(data), err)
+		}
+		n1 := 0
+		eachRecord(t, n, "s", func(string, kinesis.Record) { n1++ })
+		if n1 < 1 {
+			t.Error("the records cannot be read")
+		}
+		if err := db.QueryRow(ctx, "SELECT count(*) FROM t").Scan(&n1); err != nil || n1 != 0 {
+			t.Errorf("%d rows, %v", n1, err)
+		}
+		// Deleting makes room, without a restart.
+		for i := range large {
+			if _, err := c.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: new(fmt.Sprintf("large/%d", i))}); err != nil {
+				t.Fatalf("deleting from a full disk: %v", err)
+			}
+		}
+		plat.Until(t, "puts are taken again", func() error { return put("after", 1<<20) })
+		if err := record(); err != nil {
+			t.Errorf("round %d: a record when there is room again: %v", round, err)
+		}
+		plat.Until(t, "the node is ready again", func() error {
+			if status, body := n.Status("/status/ready"); status != http.StatusOK {
+				return fmt.Errorf("%d %s", status, body)
+			}
+			return nil
+		})
+		if !n.Running() {
+			t.Fatal("the node died")
+		}
+	}
+	n.Stop()
+	n.Launch()
+}
