@@ -171,7 +171,9 @@ func (s *server) verify(c *call) error {
 	} else {
 		canonical.payload = hexHash(c.m.body)
 	}
-	c.key, err = s.verifier.prove(c.auth, c.credential, canonical)
+	if c.key, err = s.verifier.prove(c.auth, c.credential, canonical); err != nil {
+		c.credential = Credential{} // who only knows the name of a key did nothing with it
+	}
 	return err
 }
 
