@@ -22,9 +22,13 @@ func (s *Service) Authorize(ctx context.Context, action name.Action, resource na
 	if who.Root {
 		return nil
 	}
+	snap := s.deps.Store.Snapshot()
+	if u, ok := s.records.users.Get(snap, lower(who.UserName)); !ok || u.ID != who.UserID {
+		return AccessDenied.New("User: %s no longer exists", who.ARN) // one made anew under its name is another
+	}
 	request := access{action: string(action), resource: resource.String(), who: who, caller: caller.RequestOf(ctx), attrs: attrs}
 	allowed := false
-	for _, p := range s.records.policies.Find(s.deps.Store.Snapshot(), "user", lower(who.UserName)) {
+	for _, p := range s.records.policies.Find(snap, "user", lower(who.UserName)) {
 		compiled, err := p.policy()
 		if err != nil {
 			return err // stored by a newer program: nothing may be concluded from it

@@ -14,7 +14,7 @@ func (s *Service) PutUserPolicy(ctx context.Context, user, policyName, document 
 		if err != nil {
 			return err
 		}
-		if len(policyName) > 128 || !nameForm.MatchString(policyName[:min(len(policyName), 64)]) {
+		if !policyNameForm.MatchString(policyName) {
 			return InvalidInput.Field("PolicyName", "The specified value for policyName is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-")
 		}
 		if _, err := parsePolicy(document); err != nil {

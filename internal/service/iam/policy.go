@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -41,6 +42,7 @@ type statement struct {
 	notActions   bool
 	resources    []string
 	notResources bool
+	variables    bool // ${…} means something, which it does not in policies of the old version
 	conditions   []condition
 }
 
@@ -50,6 +52,8 @@ type condition struct {
 	key      string // lower case
 	values   []string
 	prefixes []netip.Prefix // of values, for the IP operators
+
+	variables bool // as in statement
 }
 
 // strings1 is a JSON string or list of strings.
@@ -130,7 +134,7 @@ func parsePolicy(document string) (policy, error) {
 	}
 	var p policy
 	for _, s := range list {
-		st, err := s.compile()
+		st, err := s.compile(doc.Version == "2012-10-17")
 		if err != nil {
 			return policy{}, err
 		}
@@ -142,8 +146,12 @@ func parsePolicy(document string) (policy, error) {
 	return p, nil
 }
 
-// strictJSON refuses what it does not know, so that no part of a policy is passed over.
+// strictJSON refuses what it does not know and what it would overwrite, so that no part of
+// a policy is passed over.
 func strictJSON(b []byte, into any) error {
+	if err := noDuplicates(json.NewDecoder(bytes.NewReader(b))); err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -155,8 +163,40 @@ func strictJSON(b []byte, into any) error {
 	return nil
 }
 
-func (s statementJSON) compile() (statement, error) {
-	var st statement
+// noDuplicates reads one value and refuses an object in it that has a key twice. Keys that
+// differ in case only are one, as the decoder takes them for one.
+func noDuplicates(d *json.Decoder) error {
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
+	delim, nested := token.(json.Delim)
+	if !nested {
+		return nil
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if delim == '{' {
+			token, err := d.Token()
+			if err != nil {
+				return err
+			}
+			key := lower(token.(string)) // the decoder has seen to it
+			if seen[key] {
+				return fmt.Errorf("the key %q is there twice", token)
+			}
+			seen[key] = true
+		}
+		if err := noDuplicates(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
+func (s statementJSON) compile(variables bool) (statement, error) {
+	st := statement{variables: variables}
 	switch s.Effect {
 	case "Allow":
 	case "Deny":
@@ -181,14 +221,16 @@ func (s statementJSON) compile() (statement, error) {
 		if r != "*" && !strings.HasPrefix(r, "arn:") {
 			return st, MalformedPolicy.Field("PolicyDocument", "Resource %s must be in ARN format or \"*\".", r)
 		}
-		if err := checkVariables(r); err != nil {
-			return st, err
+		if variables {
+			if err := checkVariables(r); err != nil {
+				return st, err
+			}
 		}
 		st.resources = append(st.resources, r)
 	}
 	for op, keys := range s.Condition {
 		for key, values := range keys {
-			c, err := compileCondition(op, key, values)
+			c, err := compileCondition(op, key, values, variables)
 			if err != nil {
 				return st, err
 			}
@@ -201,15 +243,24 @@ func (s statementJSON) compile() (statement, error) {
 var operators = []string{"stringequals", "stringnotequals", "stringequalsignorecase", "stringnotequalsignorecase",
 	"stringlike", "stringnotlike", "arnequals", "arnlike", "arnnotequals", "arnnotlike", "ipaddress", "notipaddress", "bool", "null"}
 
-func compileCondition(op, key string, values []string) (condition, error) {
-	c := condition{operator: lower(op), key: lower(key), values: values}
+// conditionKeys are those that requests carry: of the caller, and from the services.
+var conditionKeys = []string{"aws:username", "aws:userid", "aws:principalarn", "aws:principalaccount", "aws:sourceip", "aws:requestedregion",
+	"s3:prefix", "s3:delimiter"}
+
+func compileCondition(op, key string, values []string, variables bool) (condition, error) {
+	c := condition{operator: lower(op), key: lower(key), values: values, variables: variables}
 	c.operator, c.ifExists = strings.CutSuffix(c.operator, "ifexists")
 	if !slices.Contains(operators, c.operator) {
 		return c, MalformedPolicy.Field("PolicyDocument", "The condition operator %s is not served yet, and a condition is never ignored.", op)
 	}
+	if !slices.Contains(conditionKeys, c.key) {
+		return c, MalformedPolicy.Field("PolicyDocument", "The condition key %s is not served yet, and a condition is never ignored.", key)
+	}
 	for _, v := range values {
-		if err := checkVariables(v); err != nil {
-			return c, err
+		if variables {
+			if err := checkVariables(v); err != nil {
+				return c, err
+			}
 		}
 		if strings.HasSuffix(c.operator, "ipaddress") {
 			p, err := netip.ParsePrefix(v)
@@ -266,7 +317,7 @@ func (s statement) matches(a access) bool {
 		return false
 	}
 	matched := slices.ContainsFunc(s.resources, func(p string) bool {
-		pattern, ok := expand(p, a.who)
+		pattern, ok := expand(p, a.who, s.variables)
 		return ok && glob(pattern, a.resource)
 	})
 	if s.notResources == matched {
@@ -288,8 +339,8 @@ const (
 
 // expand replaces policy variables; ok is false where one has no value for this caller,
 // and a statement with it does not match.
-func expand(s string, who caller.Identity) (string, bool) {
-	if !strings.Contains(s, "${") {
+func expand(s string, who caller.Identity, variables bool) (string, bool) {
+	if !variables || !strings.Contains(s, "${") {
 		return s, true
 	}
 	var b strings.Builder
@@ -381,7 +432,7 @@ func (a access) values(key string) ([]string, bool) {
 func (c condition) holds(a access) bool {
 	got, present := a.values(c.key)
 	if c.operator == "null" {
-		return len(c.values) > 0 && (c.values[0] == "true") == !present
+		return len(c.values) > 0 && strings.EqualFold(c.values[0], "true") == !present
 	}
 	positive, negated := cutNot(c.operator)
 	if !present {
@@ -407,7 +458,7 @@ func (c condition) anyValue(operator, got string, who caller.Identity) bool {
 		return err == nil && slices.ContainsFunc(c.prefixes, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 	}
 	return slices.ContainsFunc(c.values, func(want string) bool {
-		want, ok := expand(want, who)
+		want, ok := expand(want, who, c.variables)
 		if !ok {
 			return false
 		}

@@ -20,6 +20,7 @@ type User struct {
 }
 
 var nameForm = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+var policyNameForm = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 var pathForm = regexp.MustCompile(`^/([\x21-\x7e]{1,510}/)?$`)
 
 func (s *Service) describe(d *userDoc) User {
