@@ -143,14 +143,14 @@ func (f *feed) close() {
 // run streams everything. When something fails the pipe is left open: its reader must
 // wait to be told, rather than take what came for the whole.
 func (f *feed) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	readers, writer := new(errgroup.Group), new(errgroup.Group)
 	for range f.streams {
 		readers.Go(func() error {
 			err := f.objectsOf(ctx)
 			if err != nil {
-				cancel() // the others need not go on
+				cancel(err) // the others need not go on
 			}
 			return err
 		})
@@ -158,13 +158,16 @@ func (f *feed) run(ctx context.Context) error {
 	writer.Go(func() error {
 		err := f.pump()
 		if err != nil {
-			cancel()
+			cancel(err)
 			for range f.blocks { // so that no reader waits for room
 			}
 		}
 		return err
 	})
 	failed := readers.Wait()
+	if failed != nil {
+		failed = context.Cause(ctx) // what came first, not what it led to
+	}
 	close(f.blocks)
 	if err := writer.Wait(); err != nil {
 		return err
