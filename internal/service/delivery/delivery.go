@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice.dev/sluice/internal/base/caller"
@@ -19,6 +20,9 @@ import (
 // Config is what an operator may choose.
 type Config struct {
 	Account string // twelve digits
+	// Memory is how many bytes all lanes gather at one time; 256 MiB if zero. A lane that
+	// finds it used up writes what it has, if that is a mebibyte.
+	Memory int64
 }
 
 // Authorizer decides whether the caller in ctx may do action to resource.
@@ -81,12 +85,17 @@ type Service struct {
 	mu    sync.Mutex
 	lanes map[laneID]*lane
 	wake  chan struct{}
+
+	gathered atomic.Int64 // bytes that lanes hold
 }
 
 // New returns the service; Run does its work.
 func New(c Config, d Deps) (*Service, error) {
 	if !name.ValidAccount(c.Account) {
 		return nil, errors.New("delivery: the account is not twelve digits")
+	}
+	if c.Memory == 0 {
+		c.Memory = 256 << 20
 	}
 	return &Service{cfg: c, deps: d, records: register(d.Store), lanes: map[laneID]*lane{}, wake: make(chan struct{}, 1)}, nil
 }

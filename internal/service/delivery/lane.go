@@ -87,14 +87,17 @@ func (l *lane) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if i := l.progress.Intent; i != nil {
-		b := newObject(l.doc.GZIP)
-		if _, err := l.gather(ctx, src, b, i.From, i.To, l.doc.Bytes<<1, time.Time{}); err != nil {
+	b := newObject(l.doc.GZIP)
+	defer func() { l.s.gathered.Add(-b.bytes) }()
+	oldest, _ := src.Bounds()
+	if i := l.progress.Intent; i != nil && oldest <= i.From {
+		if _, err := l.gather(ctx, src, b, i.From, i.To, 0, time.Time{}); err != nil {
 			return err
 		}
 		return l.deliver(ctx, src, b, *i)
 	}
-	oldest, _ := src.Bounds()
+	// Of an intent whose records have expired in part its object would be written anew with
+	// the rest. What is left goes into an object of its own.
 	from := max(l.progress.Offset, oldest)
 	if lost := from - l.progress.Offset; lost > 0 {
 		l.s.deps.Log.Error("delivery: records expired before they could be delivered", "delivery", l.doc.Name, "records", lost)
@@ -102,7 +105,6 @@ func (l *lane) step(ctx context.Context) error {
 	if err := src.Wait(ctx, from); err != nil {
 		return err
 	}
-	b := newObject(l.doc.GZIP)
 	to, err := l.gather(ctx, src, b, from, 0, l.doc.Bytes, l.s.deps.Clock.Now().Add(l.doc.Interval))
 	if err != nil {
 		return err
@@ -124,10 +126,12 @@ func (l *lane) gather(ctx context.Context, src Source, b *object, from, to, enou
 			return 0, err
 		}
 		for _, r := range records {
-			if to == 0 && b.bytes > 0 && b.bytes+int64(len(r.Value)) > enough {
+			size := int64(len(r.Value))
+			if to == 0 && b.bytes > 0 && (b.bytes+size > enough || b.bytes >= readBytes && l.s.gathered.Load()+size > l.s.cfg.Memory) {
 				return r.Offset, nil
 			}
 			b.add(r)
+			l.s.gathered.Add(size)
 		}
 		at = next
 		l.note(src, at)

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"time"
@@ -106,26 +107,35 @@ func (s *Service) CreateDelivery(ctx context.Context, o Options) (Delivery, erro
 	if err != nil {
 		return Delivery{}, err
 	}
+	if err = s.insert(ctx, d, shards); err != nil {
+		if o.Source == "" {
+			err = errors.Join(err, s.deps.Streams.DeleteBuffer(context.WithoutCancel(ctx), region, d.ID))
+		}
+		return Delivery{}, err
+	}
+	return s.describe(d), nil
+}
+
+// insert stores a delivery stream that begins with what comes from now on (Firehose
+// developer guide, "Writing to Firehose using Kinesis Data Streams").
+func (s *Service) insert(ctx context.Context, d *deliveryDoc, shards int) error {
 	for shard := range shards {
-		// A delivery stream begins with what comes from now on (Firehose developer guide,
-		// "Writing to Firehose using Kinesis Data Streams").
 		src, err := s.deps.Streams.Source(d.SourceID, shard)
 		if err != nil {
-			return Delivery{}, err
+			return err
 		}
 		_, end := src.Bounds()
 		d.Start = append(d.Start, end)
 	}
-	err = s.deps.Store.Update(ctx, func(tx *store.Tx) error {
-		if s.records.deliveries.Has(tx, deliveryKey(region, o.Name)) {
-			return s.exists(o.Name)
+	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		if s.records.deliveries.Has(tx, deliveryKey(d.Region, d.Name)) {
+			return s.exists(d.Name)
 		}
 		if s.records.deliveries.Len(tx) >= maxDeliveries {
 			return LimitExceeded.New("the account may have %d delivery streams", maxDeliveries)
 		}
-		return s.records.deliveries.Insert(tx, deliveryKey(region, o.Name), d)
+		return s.records.deliveries.Insert(tx, deliveryKey(d.Region, d.Name), d)
 	})
-	return s.describe(d), err
 }
 
 func (s *Service) exists(delivery string) error {
