@@ -114,7 +114,7 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	}
 	undo.add(s.gateway.Close)
 	for name, loop := range map[string]func(context.Context) error{
-		"identities": s.iam.Run, "streams": s.streams.Run, "objects": s.objects.Run, "delivery": s.delivery.Run, "gateway": s.gateway.Run,
+		"identities": s.iam.Run, "streams": s.streams.Run, "objects": s.objects.Run, "delivery": s.delivery.Run, "gateway": s.gateway.Run, "warehouse": s.warehouse.Run,
 	} {
 		b.jobs.Go(name, loop)
 	}
