@@ -176,7 +176,10 @@ func (c *conn) authenticate(user string) (caller.Identity, error) {
 	if err != nil {
 		return id, err
 	}
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	if err != nil {
+		return id, err
+	}
 	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
 	if err != nil {
 		return id, err

@@ -28,7 +28,6 @@ import (
 type pool struct {
 	cfg  Config
 	log  *slog.Logger
-	args func() []string // argv of a worker
 
 	slots   chan struct{} // one per statement that may run
 	waiting atomic.Int64
