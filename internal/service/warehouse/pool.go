@@ -26,8 +26,8 @@ import (
 // A process that has run a query serves the same identity for the rest of its life, so
 // that even an exploited engine holds nothing of another's.
 type pool struct {
-	cfg  Config
-	log  *slog.Logger
+	cfg Config
+	log *slog.Logger
 
 	slots   chan struct{} // one per statement that may run
 	waiting atomic.Int64
