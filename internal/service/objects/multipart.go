@@ -234,6 +234,11 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c 
 	if len(list) == 0 {
 		return Info{}, InvalidPart.Field("Parts", "You must specify at least one part")
 	}
+	for i := 1; i < len(list); i++ {
+		if list[i].Number <= list[i-1].Number {
+			return Info{}, InvalidPartOrder.New("The list of parts was not in ascending order. Parts must be ordered by part number.")
+		}
+	}
 	mu := s.lockUpload(d.ID, id)
 	mu.Lock()
 	defer mu.Unlock()
@@ -252,9 +257,6 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c 
 	var sums bytes.Buffer
 	var used []*uploadPart
 	for i, want := range list {
-		if i > 0 && want.Number <= list[i-1].Number {
-			return Info{}, InvalidPartOrder.New("The list of parts was not in ascending order. Parts must be ordered by part number.")
-		}
 		p := received[want.Number]
 		if p == nil || p.ETag != want.ETag || want.Checksum != "" && (p.Checksum == nil || p.Checksum.Value != want.Checksum) {
 			return Info{}, InvalidPart.New("One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
