@@ -98,11 +98,11 @@ func benchCollector(ctx context.Context, o options) error {
 		return l.rate, float64((after - before).Microseconds()) / l.total, err
 	}
 	for range o.rounds {
-		plainRate, plainCost, err := measure(n.urls["proxy"]+"/plain", "")
+		plainRate, plainCost, err := measure(n.urls.Proxy+"/plain", "")
 		if err != nil {
 			return err
 		}
-		rate, cost, err := measure(n.urls["proxy"]+"/events", script)
+		rate, cost, err := measure(n.urls.Proxy+"/events", script)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func benchCollector(ctx context.Context, o options) error {
 	report("collector", "durable events, 64 connections, "+strconv.Itoa(len(event))+" bytes", median(rates), "events/s")
 	judge("collector", "CPU of the node", median(costs), "µs/event", "≤ 45", median(costs) <= 45)
 	judge("collector", "rate against the plain proxy", median(ratios), "×", "≥ 0.7", median(ratios) >= 0.7)
-	many, err := wrk(ctx, o, n.urls["proxy"]+"/events", script, 1000)
+	many, err := wrk(ctx, o, n.urls.Proxy+"/events", script, 1000)
 	if err != nil {
 		return err
 	}

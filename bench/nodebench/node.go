@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/base/handout"
 )
 
 // node is a running program.
@@ -27,7 +28,7 @@ type node struct {
 	base  int
 	data  string
 	took  time.Duration // to ready
-	urls  map[string]string
+	urls  handout.Endpoints
 	aws   *awswire.Client
 	ended chan error
 }
@@ -63,27 +64,12 @@ func startNode(ctx context.Context, o options, data string) (*node, error) {
 	}
 	n.took = time.Since(began)
 	go func() { n.ended <- n.cmd.Wait() }()
-	raw, err := os.ReadFile(filepath.Join(data, "endpoints.json"))
+	urls, key, err := handout.Read(data)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(raw, &n.urls); err != nil {
-		return nil, err
-	}
-	n.aws = &awswire.Client{Endpoint: n.urls["aws"], Region: "us-east-1"}
-	raw, err = os.ReadFile(filepath.Join(data, "credentials"))
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(raw)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
-		switch name {
-		case "aws_access_key_id":
-			n.aws.AccessKeyID = value
-		case "aws_secret_access_key":
-			n.aws.Secret = value
-		}
-	}
+	n.urls = urls
+	n.aws = &awswire.Client{Endpoint: urls.AWS, Region: key.Region, AccessKeyID: key.ID, Secret: key.Secret}
 	return n, nil
 }
 
@@ -149,7 +135,7 @@ func (n *node) admin(method, path string, body any) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequest(method, n.urls["kong_admin"]+path, bytes.NewReader(raw))
+	req, err := http.NewRequest(method, n.urls.KongAdmin+path, bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (n *node) putLoad(ctx context.Context, stream string, duration time.Duratio
 		fmt.Fprintf(&body, `{"Data":"%s","PartitionKey":"key-%d"}`, base64.StdEncoding.EncodeToString(data), i)
 	}
 	body.WriteString("]}")
-	signed, err := http.NewRequestWithContext(ctx, http.MethodPost, n.urls["aws"]+"/", nil)
+	signed, err := http.NewRequestWithContext(ctx, http.MethodPost, n.urls.AWS+"/", nil)
 	if err != nil {
 		return 0, err
 	}

@@ -74,7 +74,7 @@ func benchSQL(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	u, err := url.Parse(n.urls["sql"])
+	u, err := url.Parse(n.urls.SQL)
 	if err != nil {
 		return err
 	}

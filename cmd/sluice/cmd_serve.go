@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/node"
 )
 
@@ -57,7 +58,7 @@ EXIT STATUS
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(collect)
 			}
-			return node.Run(cmd.Context(), cfg, os.Stderr, func(node.Endpoints) { fmt.Println("sluice is ready") })
+			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) { fmt.Println("sluice is ready") })
 		},
 	}
 	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")

@@ -63,9 +63,7 @@ func (d *demo) run(ctx context.Context) error {
 	if d.node, err = start(ctx, d.Program, d.Data); err != nil {
 		return err
 	}
-	if d.api, err = newClients(d.node); err != nil {
-		return err
-	}
+	d.api = newClients(d.node)
 	d.note("ready in %s; AWS APIs at %s, the gate at %s", d.node.took.Round(time.Millisecond), d.node.endpoints.AWS, d.node.endpoints.Proxy)
 
 	d.say("2. Keys, storage, streams, the gate, identities")

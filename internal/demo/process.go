@@ -3,7 +3,6 @@ package demo
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,22 +14,16 @@ import (
 	"sync"
 	"syscall"
 	"time"
-)
 
-// endpoints are those of endpoints.json.
-type endpoints struct {
-	Proxy     string `json:"proxy"`
-	KongAdmin string `json:"kong_admin"`
-	AWS       string `json:"aws"`
-	SQL       string `json:"sql"`
-	Status    string `json:"status"`
-}
+	"sluice.dev/sluice/internal/base/handout"
+)
 
 // process is a node that runs as a program of its own.
 type process struct {
 	program, data string
 	base          int
-	endpoints     endpoints
+	endpoints     handout.Endpoints
+	key           handout.Key
 	took          time.Duration
 
 	mu  sync.Mutex
@@ -47,10 +40,7 @@ func start(ctx context.Context, program, data string) (*process, error) {
 	if err := p.launch(ctx); err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(data, "endpoints.json"))
-	if err == nil {
-		err = json.Unmarshal(raw, &p.endpoints)
-	}
+	p.endpoints, p.key, err = handout.Read(data)
 	return p, err
 }
 

@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
@@ -21,17 +18,15 @@ import (
 	"sluice.dev/sluice/internal/api/aws/kms"
 	"sluice.dev/sluice/internal/api/aws/s3"
 	"sluice.dev/sluice/internal/api/aws/sts"
+	"sluice.dev/sluice/internal/base/handout"
 )
 
 //go:embed data/airlines.csv
 var airlines []byte
 
-// accessKey is what somebody signs in with.
-type accessKey struct{ id, secret string }
-
 // clients speak to the node as root.
 type clients struct {
-	key      accessKey
+	key      handout.Key
 	account  string
 	region   string
 	kms      kms.Client
@@ -45,26 +40,13 @@ type clients struct {
 	proxy    string
 }
 
-func newClients(p *process) (*clients, error) {
-	raw, err := os.ReadFile(filepath.Join(p.data, "credentials"))
-	if err != nil {
-		return nil, err
-	}
-	c := &clients{admin: p.endpoints.KongAdmin, proxy: p.endpoints.Proxy, region: "us-east-1",
+func newClients(p *process) *clients {
+	c := &clients{key: p.key, admin: p.endpoints.KongAdmin, proxy: p.endpoints.Proxy, region: p.key.Region,
 		http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	for line := range strings.Lines(string(raw)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
-		switch name {
-		case "aws_access_key_id":
-			c.key.id = value
-		case "aws_secret_access_key":
-			c.key.secret = value
-		}
-	}
-	w := &awswire.Client{Endpoint: p.endpoints.AWS, Region: c.region, AccessKeyID: c.key.id, Secret: c.key.secret, HTTP: c.http}
+	w := &awswire.Client{Endpoint: p.endpoints.AWS, Region: c.region, AccessKeyID: c.key.ID, Secret: c.key.Secret, HTTP: c.http}
 	c.kms, c.s3, c.kinesis, c.firehose, c.iam, c.sts = kms.Client{Client: w}, s3.Client{Client: w}, kinesis.Client{Client: w},
 		firehose.Client{Client: w}, iam.Client{Client: w}, sts.Client{Client: w}
-	return c, nil
+	return c
 }
 
 // setUp makes everything the events pass through.
@@ -218,16 +200,16 @@ func (d *demo) send(ctx context.Context, method, url string, body any, status in
 }
 
 // user makes a user with a policy and a key.
-func (d *demo) user(ctx context.Context, name, policy string) (accessKey, error) {
+func (d *demo) user(ctx context.Context, name, policy string) (handout.Key, error) {
 	if _, err := d.api.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}); err != nil {
-		return accessKey{}, err
+		return handout.Key{}, err
 	}
 	if _, err := d.api.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: new("demo"), PolicyDocument: &policy}); err != nil {
-		return accessKey{}, err
+		return handout.Key{}, err
 	}
 	k, err := d.api.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})
 	if err != nil {
-		return accessKey{}, err
+		return handout.Key{}, err
 	}
-	return accessKey{*k.AccessKey.AccessKeyId, *k.AccessKey.SecretAccessKey}, nil
+	return handout.Key{ID: *k.AccessKey.AccessKeyId, Secret: *k.AccessKey.SecretAccessKey}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"sluice.dev/sluice/internal/api/aws/kinesis"
 	"sluice.dev/sluice/internal/api/aws/s3"
+	"sluice.dev/sluice/internal/base/handout"
 )
 
 // list returns the objects under the delivery's prefix.
@@ -137,12 +138,12 @@ func (d *demo) eachLine(ctx context.Context, key string, line func(string)) erro
 }
 
 // openSQL connects as the owner of an access key.
-func (d *demo) openSQL(ctx context.Context, k accessKey) (*pgx.Conn, error) {
+func (d *demo) openSQL(ctx context.Context, k handout.Key) (*pgx.Conn, error) {
 	u, err := url.Parse(d.node.endpoints.SQL)
 	if err != nil {
 		return nil, err
 	}
-	u.User = url.UserPassword(k.id, k.secret)
+	u.User = url.UserPassword(k.ID, k.Secret)
 	return pgx.Connect(ctx, u.String())
 }
 
@@ -295,7 +296,7 @@ func (d *demo) permissions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ask := func(k accessKey) error {
+	ask := func(k handout.Key) error {
 		sql, err := d.openSQL(ctx, k)
 		if err != nil {
 			return err

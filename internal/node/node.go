@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/base/obs"
-	"sluice.dev/sluice/internal/service/iam"
 )
 
 // WorkerCommand is the subcommand of this program that runs a SQL worker.
@@ -30,19 +28,9 @@ func workerCommand() ([]string, error) {
 	return []string{self, WorkerCommand}, err
 }
 
-// Endpoints are the URLs of a node, as in endpoints.json.
-type Endpoints struct {
-	Proxy     string `json:"proxy"`
-	ProxyTLS  string `json:"proxy_tls"`
-	KongAdmin string `json:"kong_admin"`
-	AWS       string `json:"aws"`
-	SQL       string `json:"sql"`
-	Status    string `json:"status"`
-}
-
 // Run runs a node until ctx ends, then drains it. ready is called once, when the node
 // takes requests.
-func Run(ctx context.Context, c *Config, logs io.Writer, ready func(Endpoints)) (err error) {
+func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endpoints)) (err error) {
 	if err := c.complete(); err != nil {
 		return err
 	}
@@ -86,7 +74,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(Endpoints)) 
 		return err
 	}
 	endpoints := c.endpoints()
-	if err := writeHandouts(c, root, endpoints); err != nil {
+	if err := handout.Write(c.Data, endpoints, handout.Key{ID: root.ID, Secret: root.Secret, Region: c.Region}, writeFile); err != nil {
 		return err
 	}
 	return serve(ctx, c, b, f, listeners, func() {
@@ -126,26 +114,13 @@ func (l *listeners) close() {
 	}
 }
 
-func (c *Config) endpoints() Endpoints {
+func (c *Config) endpoints() handout.Endpoints {
 	web := "http"
 	if c.TLS {
 		web = "https"
 	}
-	return Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
+	return handout.Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
 		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Status: c.url(web, c.Ports.Status)}
-}
-
-// writeHandouts writes what clients of this machine need.
-func writeHandouts(c *Config, root iam.AccessKey, e Endpoints) error {
-	credentials := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = %s\n", root.ID, root.Secret, c.Region)
-	if err := writeFile(filepath.Join(c.Data, "credentials"), []byte(credentials)); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(e, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(c.Data, "endpoints.json"), append(raw, '\n'))
 }
 
 // serve runs the servers until ctx ends or one fails, then drains them.
