@@ -30,8 +30,12 @@ type clientConn struct {
 	written      bool // something of the answer was written
 	tunnel       bool // the connection became a tunnel, which has ended
 	cut          bool // the answer broke off: the client must see that it is not whole
-	cancel       context.CancelFunc
-	ctx          context.Context
+	upgrading    bool // the upstream was asked to upgrade
+	// spare is an upstream's connection to give back when the exchange has ended: until
+	// then its buffer holds the head of the answer.
+	spare  *upstreamConn
+	cancel context.CancelFunc
+	ctx    context.Context
 }
 
 const (
@@ -162,7 +166,7 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	x := p.gw.Begin()
 	x.Conn = &c.meta
 	c.head = http1.Head{Minor: 1} // an error before the head is parsed must not find the last one's
-	c.closing, c.sentContinue, c.written, c.tunnel, c.cut = false, false, false, false, false
+	c.closing, c.sentContinue, c.written, c.tunnel, c.cut, c.upgrading = false, false, false, false, false, false
 	ended := false
 	defer func() {
 		if r := recover(); r != nil {
@@ -177,8 +181,16 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 		if !ended {
 			p.gw.End(x)
 		}
+		if c.spare != nil {
+			p.upstreams.put(c.spare)
+			c.spare = nil
+		}
 	}()
-	if err := c.readHead(x); err != nil {
+	err := c.readHead(x)
+	if err == nil {
+		err = c.fillExchange(x)
+	}
+	if err != nil {
 		var bad *http1.BadMessage
 		status, message := 0, ""
 		switch {
@@ -202,7 +214,6 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	p.stats.Requests.Add(1)
 	x.Times.Start = time.Now()
 	x.SetContext(c.ctx)
-	c.fillExchange(x)
 	c.body.Reset(&c.stream, c.head.Framing)
 	if !c.body.Done() {
 		x.SetSource(&clientBody{c}, c.head.Length)
@@ -270,15 +281,21 @@ func (c *clientConn) readHead(x *gateway.Exchange) error {
 }
 
 // fillExchange turns the parsed head into the exchange's request.
-func (c *clientConn) fillExchange(x *gateway.Exchange) {
+func (c *clientConn) fillExchange(x *gateway.Exchange) error {
 	r, h := &x.Request, &c.head
 	r.Method, r.Proto, r.Minor, r.Authority = h.Method, 1, h.Minor, h.Host
 	r.Scheme = "http"
 	if c.meta.TLS != nil {
 		r.Scheme = "https"
 	}
-	gateway.SetTarget(r, h.Origin, c.meta.ServerPort)
+	if h.MoreTokens {
+		http1.DropNamed(&r.Header)
+	}
 	c.closing = h.Close
+	if !gateway.SetTarget(r, h.Origin, c.meta.ServerPort) {
+		return http1.Refuse(400, "the path cannot be normalised")
+	}
+	return nil
 }
 
 // clientBody is the request's body as plugins and upstreams read it. It asks the client
@@ -337,23 +354,45 @@ func (c *clientConn) settle() bool {
 	return false
 }
 
-// linger half-closes the connection and reads a little of what is still coming, so that
+// maxLinger is how long a connection that ends is read from.
+const maxLinger = 5 * time.Second
+
+// linger half-closes the connection and reads what is still coming for a moment, so that
 // the client gets to see the answer and not a reset.
 func (c *clientConn) linger() {
 	type halfCloser interface{ CloseWrite() error }
 	if hc, ok := c.Conn.(halfCloser); !ok || hc.CloseWrite() != nil {
 		return
 	}
-	c.Conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.Conn.SetReadDeadline(time.Now().Add(maxLinger))
 	c.readAt = 0
-	var sink [4096]byte
-	for total := 0; total < maxSettle; {
-		n, err := c.Conn.Read(sink[:])
-		if err != nil {
+	sink := c.p.large.Get().(*[]byte)
+	defer c.p.large.Put(sink)
+	for {
+		if _, err := c.Conn.Read(*sink); err != nil {
 			return
 		}
-		total += n
 	}
+}
+
+// gone reports whether the client has closed the connection. Bytes it sent before hide
+// that; what they are is not looked at until their turn.
+func (c *clientConn) gone() bool {
+	conn := c.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	found := peekGone
+	err = raw.Control(func(fd uintptr) { found = peek(fd) })
+	return err != nil || found == peekGone
 }
 
 func badRequestText(status int) string {

@@ -29,7 +29,7 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 	fresh := false
 	for try := 0; ; try++ {
 		x.Times.Tries = try + 1
-		uc, err := p.upstreams.get(c.ctx, service, fresh, !idempotent || !whole)
+		uc, err := p.upstreams.get(c.ctx, service, fresh)
 		if err != nil {
 			if try < service.Retries && c.ctx.Err() == nil && !isTimeout(err) {
 				continue
@@ -58,6 +58,12 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 		}
 		if c.written {
 			c.closing = true
+			return
+		}
+		if err == errClientGone {
+			c.closing, x.Times.ClientGone = true, true
+			x.FailPlain(499, "Client closed request")
+			c.reply(x)
 			return
 		}
 		p.log.Info("upstream did not answer", "service", service.Name, "address", service.Authority, "err", err)
@@ -131,22 +137,52 @@ func (p *Proxy) exchange(c *clientConn, x *gateway.Exchange, uc *upstreamConn, b
 	}
 	out = append(out, "\r\n"...)
 	uc.extendWrite(service.WriteTimeout)
+	uc.readWait = service.ReadTimeout
 	if len(body) <= smallBuffer {
 		out = append(out, body...)
 		_, err = uc.Conn.Write(out)
 	} else if _, err = uc.Conn.Write(out); err == nil {
-		err = uc.writeAll(body, service.WriteTimeout)
+		if err = uc.writeAll(body, service.WriteTimeout); err != nil {
+			// It does not take the body, and may have said why.
+			if _, silent := uc.readHead(x); silent == nil {
+				uc.head.Close = true
+				return false, p.relay(c, x, uc)
+			}
+		}
 	}
 	uc.out = out[:0]
-	if err == nil {
-		uc.readWait = service.ReadTimeout
-		again, err = uc.readHead(x)
-		if err != nil {
-			return again, err
-		}
-		return false, p.relay(c, x, uc)
+	if err != nil {
+		return true, err
 	}
-	return true, err
+	if err = uc.await(c); err != nil {
+		return err != errClientGone, err
+	}
+	if again, err = uc.readHead(x); err != nil {
+		return again, err
+	}
+	return false, p.relay(c, x, uc)
+}
+
+// errClientGone says that the client left while its upstream was thinking.
+var errClientGone = errors.New("proxy: the client closed the connection")
+
+// await waits for the first byte of the answer. A client that leaves meanwhile ends the
+// wait, so that requests nobody wants an answer to do not pile up on a slow upstream.
+func (uc *upstreamConn) await(c *clientConn) error {
+	for left := uc.readWait; ; {
+		step := min(left, c.p.cfg.ClientCheck)
+		uc.extendRead(step)
+		err := uc.fill()
+		if err == nil || !isTimeout(err) {
+			return err
+		}
+		if left -= step; left <= 0 {
+			return err
+		}
+		if c.gone() {
+			return errClientGone
+		}
+	}
 }
 
 // writeAll writes p in pieces, each within wait.
@@ -275,7 +311,9 @@ func (s *sender) send(c *clientConn, x *gateway.Exchange, uc *upstreamConn, serv
 	}
 	if chunked {
 		uc.extendWrite(service.WriteTimeout)
-		_, err := uc.Conn.Write(http1.AppendLastChunk(nil, c.body.Trailer()))
+		// Trailers stay here, as in Kong: a server that merges them into the header would
+		// take them for what the gateway says.
+		_, err := uc.Conn.Write(http1.AppendLastChunk(nil, nil))
 		return err
 	}
 	return nil
@@ -333,9 +371,6 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 				continue
 			}
 		}
-		if c.head.MoreTokens && http1.Named(&r.Header, f.Name) {
-			continue
-		}
 		out = http1.AppendField(out, f.Name, f.Value)
 	}
 	out = append(out, "X-Forwarded-For: "...)
@@ -370,13 +405,16 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	if trailers {
 		out = append(out, "TE: trailers\r\n"...)
 	}
-	if c.head.Upgrade && upgrade != "" && c.head.Minor == 1 && c.body.Done() {
-		out = append(out, "Connection: upgrade\r\nUpgrade: "...)
-		out = append(out, upgrade...)
-		return append(out, "\r\n"...)
+	// Of upgrades only WebSocket's passes, as in Kong. One to HTTP/2 above all would open
+	// a way to the upstream that no route and no plugin sees.
+	c.upgrading = c.head.Upgrade && gateway.EqualFold(upgrade, websocket) && c.head.Minor == 1 && c.body.Done()
+	if c.upgrading {
+		return append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)
 	}
 	return append(out, "Connection: keep-alive\r\n"...)
 }
+
+const websocket = "websocket"
 
 // replacedHeader reports whether a header that begins with an X is one that the gateway
 // sets itself, whatever the client sent.

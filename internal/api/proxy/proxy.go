@@ -23,6 +23,7 @@ type Config struct {
 	BodyTimeout    time.Duration // between two reads of a request's body, 60 s
 	SendTimeout    time.Duration // between two writes of an answer, 60 s
 	IdleTimeout    time.Duration // between two requests of a connection, 75 s
+	ClientCheck    time.Duration // how often a client is looked at while its upstream is silent, 5 s
 	// BufferBody is the largest request body that is read whole before an upstream is
 	// connected, where the route has request_buffering; 64 KiB.
 	BufferBody int
@@ -56,6 +57,7 @@ func (c Config) withDefaults() Config {
 	wait(&c.BodyTimeout, 60*time.Second)
 	wait(&c.SendTimeout, 60*time.Second)
 	wait(&c.IdleTimeout, 75*time.Second)
+	wait(&c.ClientCheck, 5*time.Second)
 	wait(&c.UpstreamIdleTimeout, 60*time.Second)
 	return c
 }

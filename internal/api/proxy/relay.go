@@ -9,10 +9,13 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 )
 
-// relay brings the upstream's answer, whose head has been read, to the client, and gives
-// the upstream's connection back. An error says that the answer could not be completed.
+// relay brings the upstream's answer, whose head has been read, to the client, and leaves
+// the upstream's connection to be given back. An error says that the answer could not be completed.
 func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) error {
 	h := &uc.head
+	if h.MoreTokens {
+		http1.DropNamed(&x.Response.Header)
+	}
 	x.SetForwarded()
 	x.Response.Status, x.Response.Length = h.Status, h.Length
 	if h.Status == 101 {
@@ -48,7 +51,7 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 	err := p.relayBody(c, x, uc, out, chunked, filters)
 	x.Times.End = time.Now()
 	if err == nil && uc.body.Done() && !uc.head.Close && len(uc.Window()) == 0 {
-		p.upstreams.put(uc)
+		c.spare = uc
 	} else {
 		uc.Conn.Close()
 	}
@@ -84,9 +87,6 @@ func (c *clientConn) appendAnswer(out []byte, x *gateway.Exchange, h *http1.Head
 			if replacedAnswerHeader(f.Name) {
 				continue
 			}
-		}
-		if h.MoreTokens && http1.Named(&x.Response.Header, f.Name) {
-			continue
 		}
 		out = http1.AppendField(out, f.Name, f.Value)
 	}

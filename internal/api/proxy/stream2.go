@@ -46,8 +46,14 @@ func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	x.Conn = meta
 	x.Times.Start = time.Now()
 	x.SetContext(r.Context())
-	fillExchange2(x, r)
-	p.gw.Access(x)
+	switch {
+	case !fillExchange2(x, r):
+		x.FailPlain(400, "Bad request")
+	case r.Method == http.MethodConnect:
+		x.FailPlain(405, "Method not allowed")
+	default:
+		p.gw.Access(x)
+	}
 	if x.Answered() {
 		wrote = true
 		p.reply2(w, r, x)
@@ -57,7 +63,8 @@ func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	p.forward2(w, r, x)
 }
 
-func fillExchange2(x *gateway.Exchange, r *http.Request) {
+// fillExchange2 turns the request into the exchange's and reports whether its target is good.
+func fillExchange2(x *gateway.Exchange, r *http.Request) bool {
 	q := &x.Request
 	q.Method, q.Proto, q.Authority = r.Method, 2, r.Host
 	q.Scheme = "http"
@@ -73,12 +80,12 @@ func fillExchange2(x *gateway.Exchange, r *http.Request) {
 	if target == "" || target[0] != '/' && target != "*" {
 		target = r.URL.RequestURI()
 	}
-	gateway.SetTarget(q, target, x.Conn.ServerPort)
 	if r.ContentLength == 0 || r.Body == nil {
 		x.SetSource(nil, 0)
-		return
+	} else {
+		x.SetSource(r.Body, r.ContentLength)
 	}
-	x.SetSource(r.Body, r.ContentLength)
+	return gateway.SetTarget(q, target, x.Conn.ServerPort)
 }
 
 // reply2 writes an answer of the gateway's own.
@@ -124,7 +131,7 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 		URL: &url.URL{Scheme: map[bool]string{true: "https", false: "http"}[service.TLS()], Host: service.Authority,
 			Opaque: string(gateway.AppendTarget(nil, x.Upstream.Path, "", false)), RawQuery: strings.Clone(x.Request.RawQuery),
 			ForceQuery: x.Request.HasQuery},
-		Header: p.upstreamHeader(x), Trailer: r.Trailer,
+		Header: p.upstreamHeader(x),
 	}).WithContext(ctx)
 	if b, ok := x.Buffered(); ok {
 		b = bytes.Clone(b) // the transport may still read it when the exchange has ended
@@ -211,16 +218,17 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 			x.Response.Header.AddValid(name, v)
 		}
 	}
+	http1.DropNamed(&x.Response.Header)
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && r.Method != "HEAD"
 	h := w.Header()
 	for _, f := range x.Response.Header.Fields() {
-		if http1.HopByHop(f.Name) || http1.Named(&x.Response.Header, f.Name) || replacedAnswerHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
+		if http1.HopByHop(f.Name) || replacedAnswerHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
 			continue
 		}
 		h.Add(f.Name, strings.Clone(f.Value)) // it is written when the exchange may have ended
 	}
-	if resp.ContentLength >= 0 && !filters {
+	if resp.ContentLength >= 0 && !filters && resp.StatusCode != 204 && resp.StatusCode != 304 {
 		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
 	t := &x.Times

@@ -11,15 +11,12 @@ import (
 
 // upgrade passes on a 101 answer, and then bytes both ways until one side ends.
 func (p *Proxy) upgrade(c *clientConn, x *gateway.Exchange, uc *upstreamConn) error {
-	if !c.head.Upgrade || c.head.Minor == 0 {
-		return http1.Refuse(502, "101 without an upgrade asked for")
+	if !c.upgrading || !gateway.EqualFold(x.Response.Header.Get("Upgrade"), websocket) {
+		return http1.Refuse(502, "101 without the upgrade asked for")
 	}
-	protocol := x.Response.Header.Get("Upgrade")
 	p.gw.HeaderFilter(x)
 	out := c.appendAnswer(c.out[:0], x, &uc.head)
-	out = append(out, "Connection: upgrade\r\nUpgrade: "...)
-	out = append(out, protocol...)
-	out = append(out, "\r\n\r\n"...)
+	out = append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 	out = append(out, uc.Window()...)
 	c.closing, c.tunnel = true, true
 	if err := c.write(x, out); err != nil {

@@ -25,7 +25,9 @@ type upstreamKey struct {
 type upstreamConn struct {
 	stream
 	key       upstreamKey
-	tcp       net.Conn // under TLS
+	raw       syscall.RawConn // of TCP, also under TLS
+	peek      func(fd uintptr)
+	quiet     bool // what peek found
 	head      http1.Head
 	body      http1.Body
 	out       []byte
@@ -59,9 +61,11 @@ func keyOf(s *gateway.Service) upstreamKey {
 	return k
 }
 
-// get returns an idle connection to the service, or a new one. check asks for a look
-// whether the upstream has closed an idle connection meanwhile, which costs a system call.
-func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh, check bool) (*upstreamConn, error) {
+// get returns an idle connection to the service, or with fresh a new one. A connection is
+// looked at before it is used again, though that costs a system call: what an upstream
+// sent beyond its last answer would be taken for the answer to the next request, which is
+// somebody else's.
+func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh bool) (*upstreamConn, error) {
 	key := keyOf(s)
 	for !fresh {
 		u.mu.Lock()
@@ -75,8 +79,7 @@ func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh, check bo
 		list[n-1] = nil
 		u.idle[key] = list[:n-1]
 		u.mu.Unlock()
-		idle := time.Duration(u.p.nanos() - c.idleSince)
-		if idle > u.p.cfg.UpstreamIdleTimeout || (check || idle > time.Second) && !c.alive() {
+		if time.Duration(u.p.nanos()-c.idleSince) > u.p.cfg.UpstreamIdleTimeout || !c.alive() {
 			c.Conn.Close()
 			continue
 		}
@@ -93,7 +96,11 @@ func (u *upstreams) dial(ctx context.Context, s *gateway.Service, key upstreamKe
 	if err != nil {
 		return nil, err
 	}
-	c := &upstreamConn{key: key, tcp: raw}
+	c := &upstreamConn{key: key}
+	if sc, ok := raw.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn()
+	}
+	c.peek = func(fd uintptr) { c.quiet = peek(fd) == peekQuiet }
 	c.stream = stream{Conn: raw, p: u.p, buf: make([]byte, smallBuffer)}
 	if key.serverName != "" {
 		tc := tls.Client(raw, clientTLS(key, "http/1.1"))
@@ -180,21 +187,8 @@ func (u *upstreams) close() {
 // alive reports whether an idle connection is still open and silent. A connection that
 // has anything to read is of no use: it was closed, or its upstream speaks out of turn.
 func (c *upstreamConn) alive() bool {
-	sc, ok := c.tcp.(syscall.Conn)
-	if !ok {
-		return true
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	quiet := false
-	err = rc.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = n < 0 && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK))
-	})
-	return err == nil && quiet
+	c.quiet = false
+	return c.raw != nil && c.raw.Control(c.peek) == nil && c.quiet
 }
 
 // unreachable answers an exchange whose upstream could not be reached or did not answer.

@@ -9,7 +9,7 @@ import (
 // bytes that have no meaning in a URI are decoded, the rest keep an upper-case encoding,
 // "//" becomes "/", and dot segments are resolved (RFC 3986 section 5.2.4). A path that
 // is normal already is returned as it is, without an allocation. ok is false for a path
-// with a broken percent encoding.
+// with a broken percent encoding, or an encoded NUL.
 func NormalizePath(path string) (normal string, ok bool) {
 	if isNormalPath(path) {
 		return path, true
@@ -25,6 +25,9 @@ func NormalizePath(path string) (normal string, ok bool) {
 			return "", false
 		}
 		v := unhex(path[i+1])<<4 | unhex(path[i+2])
+		if v == 0 {
+			return "", false
+		}
 		if isReservedByte(v) {
 			b = append(b, '%', upperHex[v>>4], upperHex[v&15])
 		} else {
@@ -153,9 +156,10 @@ func unhex(c byte) byte {
 }
 
 // SetTarget fills the request's path, query, host and port from its authority and its
-// target in origin form. serverPort stands in where the authority names no port. A path
-// that cannot be normalised is matched as it was sent.
-func SetTarget(r *Request, target string, serverPort int) {
+// target in origin form. serverPort stands in where the authority names no port. It
+// reports whether the path can be normalised: one that cannot must be refused, since the
+// upstream might see another path in it than the router.
+func SetTarget(r *Request, target string, serverPort int) bool {
 	if i := strings.IndexByte(target, '#'); i >= 0 {
 		target = target[:i]
 	}
@@ -165,14 +169,12 @@ func SetTarget(r *Request, target string, serverPort int) {
 		path = "/"
 	}
 	normal, ok := NormalizePath(path)
-	if !ok {
-		normal = path
-	}
 	r.Path = normal
 	r.Host, r.Port = splitAuthority(r.Authority)
 	if r.Port == 0 {
 		r.Port = serverPort
 	}
+	return ok
 }
 
 // splitAuthority cuts host:port and returns the host in lower case; port 0 where there is

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"strconv"
+	"strings"
 
 	"sluice.dev/sluice/internal/service/gateway"
 )
@@ -14,26 +15,25 @@ func AppendField(dst []byte, name, value string) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// AppendFields appends the end-to-end lines of h. head tells whether Connection named
-// further lines that must not be passed on.
-func AppendFields(dst []byte, h *gateway.Header, head *Head) []byte {
+// DropNamed removes the lines that a Connection line names, which are for this hop alone.
+// It is done before a plugin sees the message, so that plugins and the next hop see the
+// same, and a peer cannot name away what the gateway adds. Lines that record the way so
+// far stay.
+func DropNamed(h *gateway.Header) {
+	var tokens []string
 	for _, f := range h.Fields() {
-		if HopByHop(f.Name) || head != nil && head.MoreTokens && Named(h, f.Name) {
-			continue
-		}
-		dst = AppendField(dst, f.Name, f.Value)
-	}
-	return dst
-}
-
-// Named reports whether a Connection line names the header.
-func Named(h *gateway.Header, name string) bool {
-	for _, f := range h.Fields() {
-		if gateway.EqualFold(f.Name, "Connection") && gateway.HasToken(f.Value, name) {
-			return true
+		if gateway.EqualFold(f.Name, "Connection") {
+			tokens = append(tokens, f.Value)
 		}
 	}
-	return false
+	for _, list := range tokens {
+		for token := range strings.SplitSeq(list, ",") {
+			token = strings.Trim(token, " \t")
+			if !HopByHop(token) && !gateway.EqualFold(token, "X-Forwarded-For") && !gateway.EqualFold(token, "Via") {
+				h.Del(token)
+			}
+		}
+	}
 }
 
 // HopByHop reports whether a header concerns one connection only (RFC 9110 section 7.6.1).
@@ -96,7 +96,7 @@ var phrases = map[int]string{
 	402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout",
 	409: "Conflict", 411: "Length Required", 413: "Payload Too Large", 414: "URI Too Long",
 	415: "Unsupported Media Type", 417: "Expectation Failed", 422: "Unprocessable Entity", 426: "Upgrade Required",
-	429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+	429: "Too Many Requests", 431: "Request Header Fields Too Large", 499: "Client Closed Request", 500: "Internal Server Error",
 	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 	505: "HTTP Version Not Supported",
 }
