@@ -114,7 +114,12 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	defer cancel()
 	var running sync.WaitGroup
-	defer running.Wait()
+	defer func() {
+		running.Wait()
+		s.mu.Lock()
+		clear(s.lanes) // so that a Run after this one starts them anew
+		s.mu.Unlock()
+	}()
 	for {
 		s.reconcile(ctx, &running)
 		select {
