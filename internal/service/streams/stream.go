@@ -3,6 +3,8 @@ package streams
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // Kinesis maps keys to shards by MD5; it protects nothing
+	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -197,34 +199,36 @@ func (s *Service) changed(snap *store.Snapshot, changes []store.Change) {
 	}
 }
 
-// expire deletes what is past its retention, and the directories of deleted streams.
-func (s *Service) expire(ctx context.Context) {
-	snap := s.deps.Store.Snapshot()
-	for _, d := range s.records.streams.All(snap, "") {
+// Expire deletes what is past its retention, and the directories of deleted streams. Run
+// does it every minute. One shard's failure does not keep the others.
+func (s *Service) Expire(ctx context.Context) error {
+	var errs []error
+	for _, d := range s.records.streams.All(s.deps.Store.Snapshot(), "") {
 		for i := range d.Shards {
-			if ctx.Err() != nil {
-				return
-			}
 			sh, err := s.shard(d, i)
 			if err == nil {
 				err = sh.expire(ctx, s.deps.Clock.Now().Add(-d.Retention))
 			}
-			if err != nil {
-				s.deps.Log.Error("streams: cannot expire records", "stream", d.Name, "shard", shardName(i), "error", err)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil && !NoStream.Is(err) { // it may be deleted meanwhile
+				errs = append(errs, fmt.Errorf("stream %s, %s: %w", d.Name, shardName(i), err))
 			}
 		}
 	}
 	entries, err := os.ReadDir(s.cfg.Dir)
-	if err != nil {
-		return // made with the first shard
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // it is made with the first shard
+		errs = append(errs, err)
 	}
 	for _, e := range entries {
 		if _, _, ok := s.records.streams.Lookup(s.deps.Store.Snapshot(), "id", e.Name()); !ok {
 			if err := os.RemoveAll(filepath.Join(s.cfg.Dir, e.Name())); err != nil {
-				s.deps.Log.Error("streams: cannot remove a deleted stream", "id", e.Name(), "error", err)
+				errs = append(errs, err)
 			}
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // route returns the index of the shard that a record belongs to.

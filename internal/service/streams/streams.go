@@ -134,7 +134,9 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			s.expire(ctx)
+			if err := s.Expire(ctx); err != nil && ctx.Err() == nil {
+				s.deps.Log.Error("streams: cannot expire records", "error", err)
+			}
 		}
 	}
 }
