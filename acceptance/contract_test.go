@@ -163,6 +163,10 @@ func TestStartsInAMountPoint(t *testing.T) {
 	plat.Start(t, plat.Options{Dir: dir})
 }
 
+func TestStartsInAShellThatHasTheEnvOfAnother(t *testing.T) {
+	plat.Start(t, plat.Options{Env: []string{"SLUICE_PROXY=http://127.0.0.1:1", "SLUICE_KONG_ADMIN=http://127.0.0.1:2", "SLUICE_STATUS=http://127.0.0.1:3"}})
+}
+
 func TestReadyFastAndSmall(t *testing.T) {
 	n := plat.Start(t, plat.Options{})
 	first := n.Took

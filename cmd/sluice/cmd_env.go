@@ -11,6 +11,10 @@ import (
 	"sluice.dev/sluice/internal/node"
 )
 
+// endpointVariables are exported for scripts. A node that is started in the same shell must
+// not take them for keys of its configuration.
+var endpointVariables = []string{"SLUICE_PROXY", "SLUICE_KONG_ADMIN", "SLUICE_STATUS"}
+
 func envCommand() *cobra.Command {
 	data := node.Defaults().Data
 	c := &cobra.Command{
@@ -33,7 +37,7 @@ func envCommand() *cobra.Command {
 			for _, pair := range [][2]string{
 				{"AWS_ACCESS_KEY_ID", k.ID}, {"AWS_SECRET_ACCESS_KEY", k.Secret}, {"AWS_DEFAULT_REGION", k.Region}, {"AWS_ENDPOINT_URL", e.AWS},
 				{"PGHOST", sql.Hostname()}, {"PGPORT", sql.Port()}, {"PGDATABASE", strings.TrimPrefix(sql.Path, "/")}, {"PGUSER", k.ID}, {"PGPASSWORD", k.Secret},
-				{"SLUICE_PROXY", e.Proxy}, {"SLUICE_KONG_ADMIN", e.KongAdmin}, {"SLUICE_STATUS", e.Status},
+				{endpointVariables[0], e.Proxy}, {endpointVariables[1], e.KongAdmin}, {endpointVariables[2], e.Status},
 			} {
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1]); err != nil {
 					return err
