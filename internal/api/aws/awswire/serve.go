@@ -36,6 +36,8 @@ var pipeline = []struct {
 
 // ServeHTTP serves one call.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r, done := paced(w, r)
+	defer done()
 	c := &call{server: s, w: w, r: r, ctx: r.Context(), began: s.clock.Now(), id: newUUID(), m: newMessage()}
 	defer func() { s.buffers.Release(c.held) }()
 	var err error
