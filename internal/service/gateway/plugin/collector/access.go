@@ -171,8 +171,10 @@ func (in *instance) wantsPixel(x *gateway.Exchange) bool {
 func refuse(x *gateway.Exchange, status int, e *fieldError) bool {
 	out := append([]byte(nil), `{"message":`...)
 	out = appendString(out, e.Error())
-	out = append(out, `,"event":`...)
-	out = strconv.AppendInt(out, int64(e.event), 10)
+	if e.event != wholeBody {
+		out = append(out, `,"event":`...)
+		out = strconv.AppendInt(out, int64(e.event), 10)
+	}
 	if e.field != "" {
 		out = append(out, `,"field":`...)
 		out = appendString(out, e.field)
@@ -202,6 +204,9 @@ func (in *instance) readQuery(x *gateway.Exchange, b *batch, o *origin) bool {
 		if err1 != nil || err2 != nil {
 			return refuse(x, 400, &fieldError{0, name, "bad percent encoding"})
 		}
+		if strings.IndexByte(text, 0) >= 0 {
+			return refuse(x, 400, &fieldError{0, name, noNUL})
+		}
 		i := in.index(name)
 		switch {
 		case i >= 0:
@@ -209,6 +214,9 @@ func (in *instance) readQuery(x *gateway.Exchange, b *batch, o *origin) bool {
 				return refuse(x, 400, &fieldError{0, name, "given twice"})
 			}
 			parsed, reason := in.fields[i].parse(text)
+			if reason == "" {
+				reason = in.holds(text)
+			}
 			if reason != "" {
 				return refuse(x, 400, &fieldError{0, name, reason})
 			}
@@ -219,6 +227,9 @@ func (in *instance) readQuery(x *gateway.Exchange, b *batch, o *origin) bool {
 		case name == "event_id":
 			if text == "" || len(text) > 128 || !utf8.ValidString(text) {
 				return refuse(x, 400, &fieldError{0, name, "must be a string of 1 to 128 bytes"})
+			}
+			if reason := in.holds(text); reason != "" {
+				return refuse(x, 400, &fieldError{0, name, reason})
 			}
 			ev.id = text
 		case isAdded(name):
@@ -253,7 +264,10 @@ func (in *instance) readBody(x *gateway.Exchange, b *batch, o *origin) bool {
 		x.FailPlain(400, "Bad request")
 		return false
 	case !utf8.Valid(body):
-		return refuse(x, 400, &fieldError{0, "", "the body is not valid UTF-8"})
+		return refuse(x, 400, &fieldError{wholeBody, "", "the body is not valid UTF-8"})
+	}
+	if tooDeep(body) {
+		return refuse(x, 400, &fieldError{wholeBody, "", "nested deeper than " + strconv.Itoa(maxDepth) + " levels"})
 	}
 	kind := x.Request.Header.Get("Content-Type")
 	kind, _, _ = strings.Cut(kind, ";")
@@ -266,7 +280,7 @@ func (in *instance) readBody(x *gateway.Exchange, b *batch, o *origin) bool {
 		return false
 	}
 	if !gjson.ValidBytes(body) {
-		return refuse(x, 400, &fieldError{0, "", "the body is not valid JSON"})
+		return refuse(x, 400, &fieldError{wholeBody, "", "the body is not valid JSON"})
 	}
 	root := gjson.Parse(alias(body))
 	if !root.IsArray() {
@@ -342,7 +356,7 @@ func (in *instance) admit(x *gateway.Exchange, b *batch, index int, o *origin) b
 	}
 	id := b.ids[at:]
 	b.idEnds = append(b.idEnds, len(b.ids))
-	if in.partition >= 0 && ev.values[in.partition].set {
+	if in.partition >= 0 && ev.values[in.partition].text != "" {
 		b.keys = append(b.keys, ev.values[in.partition].text...)
 	} else {
 		b.keys = append(b.keys, id...)

@@ -61,6 +61,20 @@ func checkFieldName(v any) string {
 	return ""
 }
 
+// checkDelimiter refuses what a reader could not tell from a value's own bytes: behind a
+// backslash a letter may mean something, and digits stand in numbers and times.
+func checkDelimiter(v any) string {
+	c := v.(string)[0]
+	if c == '\\' || c == '\n' || c == '\r' || c == 0 || c >= 0x80 || isAlphanumeric(c) {
+		return "must be one ASCII character, no line end, NUL, backslash, letter or digit"
+	}
+	return ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
 // New returns the kind.
 func New(d Deps) gateway.Plugin {
 	values := func(v ...any) []any { return v }
@@ -84,13 +98,8 @@ func New(d Deps) gateway.Plugin {
 			{Name: "stream", Kind: schema.String, Required: true, Description: "Name of the stream."},
 			{Name: "format", Kind: schema.String, Required: true, Default: "json", OneOf: values("json", "delimited")},
 			{Name: "delimiter", Kind: schema.String, Required: true, Default: "|", LenMax: schema.Ptr(1),
-				Description: "Between columns; it is escaped by a backslash inside them, as are line ends and backslashes.",
-				Check: func(v any) string {
-					if s := v.(string); s == "\\" || s == "\n" || s == "\r" || s[0] >= 0x80 {
-						return "must be one ASCII character, no line end and no backslash"
-					}
-					return ""
-				}},
+				Description: "Between columns; inside them a backslash stands before it, as before backslashes.",
+				Check:       checkDelimiter},
 			{Name: "newline", Kind: schema.Boolean, Required: true, Default: true,
 				Description: "End each record with a line end, so that records can be laid end to end."},
 			{Name: "fields", Kind: schema.Array, Required: true, LenMin: schema.Ptr(1), LenMax: schema.Ptr(256), Elements: field},

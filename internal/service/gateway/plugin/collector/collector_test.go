@@ -153,7 +153,7 @@ func TestRefusals(t *testing.T) {
 		event  float64
 		field  string
 	}{
-		`{`:                                     {400, 0, ""},
+		`{`:                                     {400, -1, ""},
 		`"x"`:                                   {400, 0, ""},
 		`[{"programme":"p1"},[]]`:               {400, 1, ""},
 		`{"n":1}`:                               {400, 0, "programme"},
@@ -161,21 +161,31 @@ func TestRefusals(t *testing.T) {
 		`{"programme":""}`:                      {400, 0, "programme"},
 		`{"programme":1}`:                       {400, 0, "programme"},
 		`{"programme":"123456789012345678901"}`: {400, 0, "programme"},
-		`[{"programme":"p1"},{"programme":"p1","n":1.5}]`: {400, 1, "n"},
-		`{"programme":"p1","n":9223372036854775808}`:      {400, 0, "n"},
-		`{"programme":"p1","n":"1"}`:                      {400, 0, "n"},
-		`{"programme":"p1","amount":"1"}`:                 {400, 0, "amount"},
-		`{"programme":"p1","amount":1e999}`:               {400, 0, "amount"},
-		`{"programme":"p1","ok":1}`:                       {400, 0, "ok"},
-		`{"programme":"p1","at":"yesterday"}`:             {400, 0, "at"},
-		`{"programme":"p1","n":1,"n":2}`:                  {400, 0, "n"},
-		`{"programme":"p1","event_id":1}`:                 {400, 0, "event_id"},
-		`{"programme":"p1","zzz":1}`:                      {400, 0, "zzz"},
-		`{"programme":"unknown"}`:                         {422, 0, "programme"},
-		`{"programme":"off"}`:                             {422, 0, "programme"},
-		`{"programme":"past"}`:                            {422, 0, "programme"},
-		`[{"programme":"p1"},{"programme":"future"}]`:     {422, 1, "programme"},
-		"{\"programme\":\"p1\",\"at\":\"\xff\"}":          {400, 0, ""},
+		`[{"programme":"p1"},{"programme":"p1","n":1.5}]`:  {400, 1, "n"},
+		`{"programme":"p1","n":9223372036854775808}`:       {400, 0, "n"},
+		`{"programme":"p1","n":"1"}`:                       {400, 0, "n"},
+		`{"programme":"p1","amount":"1"}`:                  {400, 0, "amount"},
+		`{"programme":"p1","amount":1e999}`:                {400, 0, "amount"},
+		`{"programme":"p1","ok":1}`:                        {400, 0, "ok"},
+		`{"programme":"p1","at":"yesterday"}`:              {400, 0, "at"},
+		`{"programme":"p1","n":1,"n":2}`:                   {400, 0, "n"},
+		`{"programme":"p1","event_id":1}`:                  {400, 0, "event_id"},
+		`{"programme":"p1","zzz":1}`:                       {400, 0, "zzz"},
+		`{"programme":"unknown"}`:                          {422, 0, "programme"},
+		`{"programme":"off"}`:                              {422, 0, "programme"},
+		`{"programme":"past"}`:                             {422, 0, "programme"},
+		`[{"programme":"p1"},{"programme":"future"}]`:      {422, 1, "programme"},
+		"{\"programme\":\"p1\",\"at\":\"\xff\"}":           {400, -1, ""},
+		`{"programme":"p1","at":"2026-02-30T00:00:00Z"}`:   {400, 0, "at"},
+		`{"programme":"p1","at":"2026-02-03T1:00:00Z"}`:    {400, 0, "at"},
+		`{"programme":"p1","at":"2026-02-03T01:00:00,5Z"}`: {400, 0, "at"},
+		`[{"programme":"p1"},{"programme":"\ud800"}]`:      {400, 1, "programme"},
+		`{"programme":"\ude00\ud83d"}`:                     {400, 0, "programme"},
+		`{"programme":"\ud83d\u0041"}`:                     {400, 0, "programme"},
+		`{"programme":"p\u0000"}`:                          {400, 0, "programme"},
+		`{"programme":"p1","event_id":"\u0000"}`:           {400, 0, "event_id"},
+		strings.Repeat("[", 100):                           {400, -1, ""},
+		strings.Repeat("[", 65) + strings.Repeat("]", 65):  {400, -1, ""},
 	} {
 		got := gatewaytest.Do(g, post("application/json", body))
 		var answer map[string]any
@@ -184,7 +194,11 @@ func TestRefusals(t *testing.T) {
 			continue
 		}
 		field, _ := answer["field"].(string)
-		if got.Status != want.status || answer["event"] != want.event || field != want.field {
+		event, told := answer["event"].(float64)
+		if !told {
+			event = -1
+		}
+		if got.Status != want.status || event != want.event || field != want.field {
 			t.Errorf("%s: %d %s, want %+v", body, got.Status, got.Body, want)
 		}
 	}
@@ -221,7 +235,8 @@ func TestPixel(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.records[2]), &rec); err != nil || rec["n"] != 5.0 || rec["ok"] != true || rec["x"] != "a b" {
 		t.Errorf("%v %v", rec, err)
 	}
-	for _, target := range []string{"/t.gif?n=1", "/t.gif?programme=p1&n=x", "/t.gif?programme=p1&programme=p1", "/t.gif?programme=%zz", "/t.gif?programme=p1&ok=yes"} {
+	for _, target := range []string{"/t.gif?n=1", "/t.gif?programme=p1&n=x", "/t.gif?programme=p1&programme=p1", "/t.gif?programme=%zz", "/t.gif?programme=p1&ok=yes",
+		"/t.gif?programme=p1&amount=1%0A", "/t.gif?programme=p1&amount=+1", "/t.gif?programme=p1&amount=1e999", "/t.gif?programme=p1%00"} {
 		if got := gatewaytest.Do(g, gatewaytest.Request{Target: target}); got.Status != 400 {
 			t.Errorf("%s: %+v", target, got)
 		}
@@ -230,9 +245,32 @@ func TestPixel(t *testing.T) {
 
 func TestDelimited(t *testing.T) {
 	g, l := setup(t, schema.Record{"format": "delimited", "columns": []any{"event_id", "programme", "n", "at", "client_ip", "user_agent", "received_at"}, "newline": false, "delimiter": ","})
-	gatewaytest.Do(g, post("application/json", `{"programme":"now","event_id":"a,b\\c\nd","at":17}`))
-	if want := `a\,b\\c\nd,now,,17,10.1.2.3,a "browser",2026-11-21T10:20:30.123Z`; len(l.records) != 1 || l.records[0] != want {
+	gatewaytest.Do(g, post("application/json", `{"programme":"now","event_id":"a,b\\c\td","at":17}`))
+	if want := `a\,b\\c	d,now,,17,10.1.2.3,a "browser",2026-11-21T10:20:30.123Z`; len(l.records) != 1 || l.records[0] != want {
 		t.Errorf("got  %q\nwant %q", l.records, want)
+	}
+	for _, body := range []string{`{"programme":"no\nw"}`, `{"programme":"now","event_id":"\r"}`} {
+		if got := gatewaytest.Do(g, post("application/json", body)); got.Status != 400 || len(l.records) != 1 {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+}
+
+// TestOneRecordIsOneLine: whatever an event holds, its record is one line of JSON.
+func TestOneRecordIsOneLine(t *testing.T) {
+	g, l := setup(t, nil)
+	body := "{\"programme\":\"p1\",\"a\" :\n{ \"b c\" : [ 1 ,\r\n\t\"x \\\" \\\\\" ] } ,\"n\": 1, \"deep\":" +
+		strings.Repeat("[", 63) + strings.Repeat("]", 63) + ", \"pair\": \"\\ud83d\\ude00\"}"
+	if got := gatewaytest.Do(g, post("application/json", body)); got.Status != 202 || strings.Count(l.records[0], "\n") != 1 {
+		t.Fatalf("%+v %q", got, l.records)
+	}
+	if want := `"a":{"b c":[1,"x \" \\"]},"deep":[`; !strings.Contains(l.records[0], want) {
+		t.Errorf("%q lacks %q", l.records[0], want)
+	}
+	gatewaytest.Do(g, gatewaytest.Request{Target: "/t?programme=p1&x=a%0Ab&%22=%5C"})
+	var rec map[string]any
+	if err := json.Unmarshal([]byte(l.records[1]), &rec); err != nil || rec["x"] != "a\nb" || rec[`"`] != `\` || strings.Count(l.records[1], "\n") != 1 {
+		t.Errorf("%q %v", l.records[1], err)
 	}
 }
 
@@ -286,6 +324,7 @@ func TestConfiguration(t *testing.T) {
 		"required field":            {},
 		"length must be at least 1": {"fields": []any{}},
 		"must be one ASCII":         {"fields": []any{field("a")}, "delimiter": "\\"},
+		"letter or digit":           {"fields": []any{field("a")}, "delimiter": "n"},
 		"expected one of":           {"fields": []any{schema.Record{"name": "a", "type": "uuid"}}},
 	} {
 		config["stream"] = "s"
@@ -315,7 +354,7 @@ func FuzzEvents(f *testing.F) {
 		}
 		for _, r := range l.records {
 			var v map[string]any
-			if err := json.Unmarshal([]byte(r), &v); err != nil || v["event_id"] == nil || v["programme"] == nil {
+			if err := json.Unmarshal([]byte(r), &v); err != nil || v["event_id"] == nil || v["programme"] == nil || strings.IndexByte(r, '\n') != len(r)-1 {
 				t.Fatalf("%q %q gave %q: %v", body, query, r, err)
 			}
 		}

@@ -17,7 +17,13 @@
 //	422  the programme does not exist or does not count now
 //	503  the stream cannot take the events now; Retry-After says when to try again
 //
-// 400 and 422 name the field, and the event by its index. Invariants: of a request all
+// 400 and 422 name the field, and the event by its index. An event that a reader of the
+// stream could not take is refused, though it may be JSON: half of a surrogate pair, NUL in
+// text, more than 64 levels, a line end where columns are delimited. A record of the JSON
+// format is one line. In the delimited format a backslash stands before the delimiter and
+// before backslashes (SQL: ESCAPED BY '\\'); a field that was not given is empty.
+//
+// Invariants: of a request all
 // events are appended or, with any other answer than success or 503, none; success is
 // answered only when they are durable. After a 503 they may have been appended: an event
 // that is sent again should bear the event_id of the first time. How many requests wait

@@ -44,7 +44,7 @@ func (in *instance) appendJSON(b []byte, ev *event, id []byte, o *origin) []byte
 		}
 		b = append(b, ':')
 		if raw := ev.extra[i+1].Raw; raw != "" {
-			b = append(b, raw...)
+			b = appendCompact(b, raw)
 		} else {
 			b = appendString(b, ev.extra[i+1].Str)
 		}
@@ -76,7 +76,7 @@ func (in *instance) appendDelimited(b []byte, ev *event, id []byte, o *origin) [
 		case c.added == "event_id":
 			b = in.appendColumn(b, string(id))
 		case c.added == "received_at":
-			b = append(b, o.stamp...)
+			b = in.appendColumn(b, string(o.stamp))
 		case c.added == "client_ip":
 			b = in.appendColumn(b, o.clientIP)
 		case c.added == "user_agent":
@@ -93,16 +93,31 @@ func (in *instance) appendDelimited(b []byte, ev *event, id []byte, o *origin) [
 
 func (in *instance) appendColumn(b []byte, s string) []byte {
 	for i := range len(s) {
-		switch c := s[i]; c {
-		case in.delimiter, '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		default:
-			b = append(b, c)
+		if s[i] == in.delimiter || s[i] == '\\' {
+			b = append(b, '\\')
 		}
+		b = append(b, s[i])
+	}
+	return b
+}
+
+// appendCompact appends a JSON value without the space between its tokens: a line end
+// there would end the record for readers of lines.
+func appendCompact(b []byte, raw string) []byte {
+	inString := false
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			b = append(b, c)
+			i++
+			c = raw[i]
+		case !inString && c <= ' ':
+			continue
+		}
+		b = append(b, c)
 	}
 	return b
 }

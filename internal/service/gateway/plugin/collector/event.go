@@ -20,7 +20,13 @@ type fieldError struct {
 	reason string
 }
 
+// wholeBody stands for an event's index where the body is wrong as a whole.
+const wholeBody = -1
+
 func (e *fieldError) Error() string {
+	if e.event == wholeBody {
+		return e.reason
+	}
 	where := "event " + strconv.Itoa(e.event)
 	if e.field != "" {
 		where += ", field '" + e.field + "'"
@@ -66,6 +72,14 @@ func (in *instance) readJSON(ev *event, index int, object gjson.Result) *fieldEr
 			bad = &fieldError{index, "", "too many members"}
 			return false
 		}
+		if halfPair(k.Raw) || halfPair(v.Raw) {
+			bad = &fieldError{index, name, "half of a surrogate pair"}
+			return false
+		}
+		if strings.IndexByte(v.Str, 0) >= 0 {
+			bad = &fieldError{index, name, noNUL}
+			return false
+		}
 		i := in.index(name)
 		switch {
 		case i >= 0:
@@ -76,7 +90,11 @@ func (in *instance) readJSON(ev *event, index int, object gjson.Result) *fieldEr
 			if v.Type == gjson.Null {
 				return true
 			}
-			if reason := in.fields[i].accept(v); reason != "" {
+			reason := in.fields[i].accept(v)
+			if reason == "" && v.Type == gjson.String {
+				reason = in.holds(v.Str)
+			}
+			if reason != "" {
 				bad = &fieldError{index, name, reason}
 				return false
 			}
@@ -94,6 +112,10 @@ func (in *instance) readJSON(ev *event, index int, object gjson.Result) *fieldEr
 			}
 			if v.Type != gjson.String || v.Str == "" || len(v.Str) > 128 {
 				bad = &fieldError{index, name, "must be a string of 1 to 128 bytes"}
+				return false
+			}
+			if reason := in.holds(v.Str); reason != "" {
+				bad = &fieldError{index, name, reason}
 				return false
 			}
 			ev.id = v.Str
@@ -187,7 +209,7 @@ func (f *field) parse(s string) (value, string) {
 			return value{true, s, s}, ""
 		}
 	case kindNumber:
-		if gjson.Valid(s) && gjson.Parse(s).Type == gjson.Number {
+		if isNumber(s) {
 			return value{true, s, s}, ""
 		}
 	case kindBoolean:
@@ -236,7 +258,30 @@ func isInteger(s string) bool {
 	return err == nil
 }
 
+// isNumber reports whether s is a number as JSON writes it, within the range of a double.
+func isNumber(s string) bool {
+	if s == "" || s[0] <= ' ' || s[len(s)-1] <= ' ' || !gjson.Valid(s) {
+		return false
+	}
+	v := gjson.Parse(s)
+	return v.Type == gjson.Number && !math.IsInf(v.Num, 0)
+}
+
+// isTime reports whether s is a time of RFC 3339. Go takes a little more: hours of one
+// digit, and a comma before the fraction, neither of which other readers know.
 func isTime(s string) bool {
 	_, err := time.Parse(time.RFC3339Nano, s)
-	return err == nil
+	return err == nil && s[13] == ':' && !strings.Contains(s, ",")
+}
+
+// noNUL: text of SQL has no NUL, and clients would show what is before it.
+const noNUL = "NUL cannot stand in text"
+
+// holds says what of a configured field's text the record's format cannot hold, or "". A
+// backslash before a line end would not keep readers of lines from ending the record there.
+func (in *instance) holds(s string) string {
+	if in.delimited && strings.ContainsAny(s, "\n\r") {
+		return "a line end cannot stand in the delimited format"
+	}
+	return ""
 }
