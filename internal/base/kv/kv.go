@@ -41,7 +41,9 @@ type DB struct {
 }
 
 // Open opens or creates the map.
-func Open(c Config) (*DB, error) {
+func Open(c Config) (*DB, error) { return openOn(vfs.Default, c) }
+
+func openOn(disk vfs.FS, c Config) (*DB, error) {
 	if c.Cache == 0 {
 		c.Cache = 16 << 20
 	}
@@ -65,7 +67,7 @@ func Open(c Config) (*DB, error) {
 		return nil, err
 	}
 	opts := &pebble.Options{
-		FS:           &cryptFS{FS: vfs.Default, key: files},
+		FS:           &cryptFS{FS: disk, key: files},
 		CacheSize:    c.Cache,
 		MemTableSize: 8 << 20,
 		Logger:       logger{c.Log},
