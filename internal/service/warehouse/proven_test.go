@@ -59,7 +59,7 @@ func TestProvenAnswers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 12 {
 		var b strings.Builder
-		for range r.IntN(4000) + 1 {
+		for range r.IntN(1200) + 1 {
 			b.WriteString(randomRow(r))
 		}
 		for _, s := range []*site{direct, streaming} {
@@ -132,6 +132,32 @@ func TestProvenSizes(t *testing.T) {
 	c, x := s.as("a"), table(t, s, "s", delimited)
 	proven(t, c, x)
 	rows(t, c, "select count(*), sum(id), sum(n), sum(len(v)) from "+x, fmt.Sprintf("480|720|720|%d", want))
+}
+
+// TestProvenLargeObject has lines lie across the borders of the buffers in which the
+// engine parses.
+func TestProvenLargeObject(t *testing.T) {
+	s := open(t)
+	r := rand.New(rand.NewPCG(5, 6))
+	var b strings.Builder
+	lines, letters := 0, 0
+	for ; b.Len() < 30<<20; lines++ {
+		n := r.IntN(2000)
+		letters += n
+		fmt.Fprintf(&b, "%d,%s,0.5,\n", lines%7, strings.Repeat("é", n))
+	}
+	s.put("large/a.gz", b.String())
+	s.put("large/b.gz", "1,,,\n")
+	c, x := s.as("a"), table(t, s, "large", delimited)
+	question := "select count(*), sum(len(v)), sum(n), count(distinct id) from " + x
+	want := exec(t, c, question)
+	if start := fmt.Sprintf("%d|%d|", lines+1, letters); !strings.HasPrefix(want.rows[0], start) {
+		t.Errorf("got %q, want %s", want.rows, start)
+	}
+	if streams(t, c, x) {
+		t.Error("the objects are not proven")
+	}
+	rows(t, c, question, want.rows...)
 }
 
 // gz compresses text with a header of its own.
