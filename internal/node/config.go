@@ -46,7 +46,7 @@ type Config struct {
 	} `yaml:"disk"`
 	Warehouse struct {
 		Memory int64 `yaml:"memory_mb" doc:"MiB that one SQL statement may hold"`
-		Quota  int64 `yaml:"quota_mb" doc:"MiB of Parquet that one SQL statement may read"`
+		Quota  int64 `yaml:"quota_mb" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
 	} `yaml:"warehouse"`
 }
 

@@ -99,7 +99,20 @@ func (r *run) hand(frame wire.Table, source string, files []*os.File, err error)
 	return nil
 }
 
-// stream sends a table of text or JSON as pipes and starts to fill them.
+// textFormat says to the worker how the text of a table is read.
+func textFormat(x *External) *wire.TextFormat {
+	null := x.Null
+	if null != "" {
+		null = nullPrivate
+	}
+	return &wire.TextFormat{
+		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
+		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
+	}
+}
+
+// stream sends a table of text or JSON: its objects themselves where they are proven,
+// else a pipe that it starts to fill.
 func (r *run) stream(frame wire.Table, in *input) error {
 	x := in.table.doc.External
 	list, err := listObjects(r.ctx, r.svc.objects, x.Bucket, x.Prefix)
@@ -110,19 +123,15 @@ func (r *run) stream(frame wire.Table, in *input) error {
 		r.send(wire.FrameTable, frame)
 		return nil
 	}
+	frame.Text = textFormat(x)
+	if files, err := r.provenFiles(in, list); err != nil || files != nil {
+		return r.hand(frame, wire.SourceProven, files, err)
+	}
 	if in.feed, err = newFeed(r.svc.objects, in.table.doc, list, r.svc.cfg.Threads); err != nil {
 		return err
 	}
 	if frame.Source = wire.SourceText; x.Format == FormatJSON {
 		frame.Source = wire.SourceJSON
-	}
-	null := x.Null
-	if null != "" {
-		null = nullPrivate
-	}
-	frame.Text = &wire.TextFormat{
-		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
-		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
 	}
 	frame.Files = 1
 	in.once = !frame.Gather && !frame.Own

@@ -27,3 +27,15 @@ func MendNulls(x External, columns []Column, text []byte) []byte {
 	newNullMarker(x, columns).mend(b)
 	return b.buf
 }
+
+// Remembered returns how many of n different objects the record of proven ones keeps,
+// and whether it keeps the one that was used again and again.
+func Remembered(n int) (kept int, used bool) {
+	p := newProvenObjects()
+	id := func(i int) proof { return proofOf(nil, nil, ObjectInfo{Size: int64(i)}) }
+	for i := range n {
+		p.add([]proof{id(i)})
+		used = p.has(id(0))
+	}
+	return len(p.entries), used
+}

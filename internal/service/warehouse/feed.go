@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -49,6 +48,8 @@ type feed struct {
 	mu      sync.Mutex
 	marks   []mark
 	skipped malformed // JSON lines
+	proofs  []proof   // of the objects that were plain
+	whole   bool      // everything is in the pipe
 }
 
 // block is whole lines of one object.
@@ -57,7 +58,11 @@ type block struct {
 	key   string
 	line  int64 // lines of the object before it
 	lines int64 // in it
+	open  bool  // the object gave no end to its last line
 }
+
+// byteOrderMark may begin a text in UTF-8.
+const byteOrderMark = "\xef\xbb\xbf"
 
 // mark says that a block is at this place of the pipe.
 type mark struct {
@@ -175,6 +180,9 @@ func (f *feed) run(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
+	f.mu.Lock()
+	f.whole = true
+	f.mu.Unlock()
 	return f.write.Close()
 }
 
@@ -218,7 +226,7 @@ func (f *feed) objectsOf(ctx context.Context) error {
 }
 
 func (f *feed) object(ctx context.Context, key string) error {
-	body, _, err := f.objects.Open(ctx, f.bucket, key)
+	body, info, err := f.objects.Open(ctx, f.bucket, key)
 	if err != nil {
 		return objectError(err, "read", f.bucket, key)
 	}
@@ -231,7 +239,15 @@ func (f *feed) object(ctx context.Context, key string) error {
 		f.turn.Lock()
 		defer f.turn.Unlock()
 	}
-	return f.cut(ctx, lines, key)
+	z, zipped := lines.(*gunzip)
+	provable := zipped && info.ETag != "" && f.format.provable()
+	same, err := f.cut(ctx, lines, key, provable)
+	if err == nil && same && !z.odd {
+		f.mu.Lock()
+		f.proofs = append(f.proofs, proofOf(f.columns, &f.format, info))
+		f.mu.Unlock()
+	}
+	return err
 }
 
 // broken names the object whose content cannot be read.
@@ -252,25 +268,26 @@ func plain(in *bufio.Reader) (io.Reader, error) {
 		return nil, err
 	}
 	if len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		return gzip.NewReader(in)
+		return newGunzip(in)
 	}
 	return in, nil
 }
 
-// cut reads an object into blocks of whole lines and sends them.
-func (f *feed) cut(ctx context.Context, in io.Reader, key string) error {
+// cut reads an object into blocks of whole lines and sends them. When asked to watch, it
+// tells whether all of them were plain.
+func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (same bool, err error) {
 	nulls := newNullMarker(f.format, f.columns)
 	var rest []byte // of the last block: a line that has not ended
 	var line int64  // of the object, at the start of the next block
 	header := int64(f.format.HeaderLines)
 	for first, last := true, false; !last; first = false {
 		b := f.block(key)
-		var err error
 		if rest, last, err = b.fill(in, rest, f.broken, key); err != nil {
-			return err
+			return false, err
 		}
+		watch = watch && b.plain(nulls.marker)
 		if first {
-			b.buf = bytes.TrimPrefix(b.buf, []byte("\xef\xbb\xbf"))
+			b.buf = bytes.TrimPrefix(b.buf, []byte(byteOrderMark))
 		}
 		b.buf = unixLines(b.buf)
 		b.line = line
@@ -292,16 +309,16 @@ func (f *feed) cut(ctx context.Context, in io.Reader, key string) error {
 		select {
 		case f.blocks <- b:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
-	return nil
+	return watch, nil
 }
 
 func (f *feed) block(key string) *block {
 	select {
 	case b := <-f.free:
-		b.key, b.buf = key, b.buf[:0]
+		b.key, b.buf, b.open = key, b.buf[:0], false
 		return b
 	default:
 		return &block{key: key, buf: make([]byte, 0, blockBytes)}
@@ -328,6 +345,7 @@ func (b *block) fill(in io.Reader, rest []byte, broken func(error, string) error
 			if err == io.EOF {
 				if len(b.buf) > 0 && b.buf[len(b.buf)-1] != '\n' {
 					b.buf = append(b.buf, '\n')
+					b.open = true
 				}
 				return nil, true, nil
 			}

@@ -12,30 +12,36 @@ import (
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
-// memory copies a file into an anonymous one that nobody can change any more, charged
-// to the statement's quota.
+// memory copies a file into an anonymous one, charged to the statement's quota.
 func (r *run) memory(in io.Reader, size int64, what string) (*os.File, error) {
 	if r.charged+size > r.svc.cfg.Quota {
 		return nil, OutOfMemory.new("the Parquet files of this query exceed its memory quota of %d bytes", r.svc.cfg.Quota).
 			detail("%s has %d bytes, %d are used already.", what, size, r.charged)
 	}
+	f, n, err := anonymous(in, r.svc.cfg.Quota-r.charged)
+	if r.charged += n; err == nil && r.charged > r.svc.cfg.Quota {
+		f.Close()
+		return nil, OutOfMemory.new("the Parquet files of this query exceed its memory quota of %d bytes", r.svc.cfg.Quota)
+	}
+	return f, err
+}
+
+// anonymous copies a file into one in memory that nobody can change any more. A file
+// longer than limit is cut behind the byte that shows it.
+func anonymous(in io.Reader, limit int64) (f *os.File, n int64, err error) {
 	fd, err := unix.MemfdCreate("sluice", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return nil, OutOfMemory.wrap(err, "no memory for %s", what)
+		return nil, 0, OutOfMemory.wrap(err, "no memory for a file of the query")
 	}
-	f := os.NewFile(uintptr(fd), "sluice")
-	n, err := io.Copy(f, io.LimitReader(in, r.svc.cfg.Quota-r.charged+1))
-	if r.charged += n; err == nil && r.charged > r.svc.cfg.Quota {
-		err = OutOfMemory.new("the Parquet files of this query exceed its memory quota of %d bytes", r.svc.cfg.Quota)
-	}
-	if err == nil {
+	f = os.NewFile(uintptr(fd), "sluice")
+	if n, err = io.Copy(f, io.LimitReader(in, limit+1)); err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE|unix.F_SEAL_SEAL)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, n, err
 	}
-	return f, nil
+	return f, n, nil
 }
 
 // localFiles opens the files of a local table.

@@ -29,7 +29,7 @@ type run struct {
 	verb    string
 	inputs  []*input
 	gather  bool  // every pipe is read into memory first, because the plan reads one twice
-	charged int64 // bytes of Parquet handed over
+	charged int64 // bytes of files handed over
 
 	feeding chan error // one result per feed
 	feeds   int
@@ -44,10 +44,11 @@ type run struct {
 
 // input is one table the worker was given and where its parts come from.
 type input struct {
-	table *boundTable
-	keys  []string // of Parquet objects, by descriptor
-	feed  *feed    // of text and JSON
-	once  bool     // the feed is read as it streams
+	table  *boundTable
+	keys   []string // of objects handed over as files, by descriptor
+	proofs []proof  // of those, where they are text
+	feed   *feed    // of text and JSON that is streamed
+	once   bool     // the feed is read as it streams
 }
 
 // boundTable is a table a statement may read.
@@ -165,6 +166,9 @@ func (r *run) receive(want ...byte) (wire.Frame, error) {
 		var failure wire.Failure
 		if err := json.Unmarshal(f.Payload, &failure); err != nil {
 			return f, r.garbled(err)
+		}
+		if err := r.doubt(failure); err != nil && r.ctx.Err() == nil {
+			return f, err
 		}
 		return f, r.explain(failure)
 	}
@@ -294,7 +298,9 @@ func (r *run) finish(f wire.Frame) error {
 		return r.stopped()
 	}
 	r.done = &done
-	for _, m := range r.malformed() {
+	bad := r.malformed()
+	r.prove(bad)
+	for _, m := range bad {
 		if m.strict {
 			return BadData.new("table %s: %s", m.table, m)
 		}

@@ -69,7 +69,7 @@ type Config struct {
 	Queue       int           // statements that wait for their turn; 100
 	Threads     int           // of one statement; the number of processors
 	Memory      int64         // bytes the engine may hold for one statement; 1 GiB
-	Quota       int64         // bytes of Parquet files one statement may read; 1 GiB
+	Quota       int64         // bytes of files in memory one statement may read; proven text beyond it is streamed; 1 GiB
 	Files       int           // descriptors of one worker; 4096
 	SmallFiles  int           // small files of a table after which an insert puts them together; 64
 	Idle        int           // workers kept warm, -1 for none; 2
@@ -162,6 +162,7 @@ type Service struct {
 	log     *slog.Logger
 	pool    *pool
 	tables  *tableCache
+	proven  *provenObjects
 }
 
 // New returns a warehouse. It starts no process before the first session.
@@ -175,7 +176,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	cfg = cfg.withDefaults()
 	return &Service{
 		cfg: cfg, cat: newCatalogue(d.Store), objects: d.Objects, area: d.Area, auth: d.Authorizer,
-		clock: d.Clock, log: d.Log, pool: newPool(cfg, d.Log), tables: newTableCache(),
+		clock: d.Clock, log: d.Log, pool: newPool(cfg, d.Log), tables: newTableCache(), proven: newProvenObjects(),
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package warehousetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"iter"
@@ -79,7 +80,7 @@ func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[warehouse.Ob
 			m.mu.Lock()
 			o := m.objects[k]
 			m.mu.Unlock()
-			if !yield(warehouse.ObjectInfo{Key: k, Size: int64(len(o.body)), Modified: o.modified}, nil) {
+			if !yield(warehouse.ObjectInfo{Key: k, Size: int64(len(o.body)), ETag: etag(o.body), Modified: o.modified}, nil) {
 				return
 			}
 		}
@@ -104,8 +105,10 @@ func (m *Memory) Open(ctx context.Context, key string) (io.ReadCloser, warehouse
 	if m.Wrap != nil {
 		body = m.Wrap(body)
 	}
-	return body, warehouse.ObjectInfo{Key: key, Size: int64(len(o.body)), Modified: o.modified}, nil
+	return body, warehouse.ObjectInfo{Key: key, Size: int64(len(o.body)), ETag: etag(o.body), Modified: o.modified}, nil
 }
+
+func etag(body []byte) string { return fmt.Sprintf("%x", sha256.Sum256(body)) }
 
 // Create makes an object that must not exist.
 func (m *Memory) Create(ctx context.Context, key string, r io.Reader) error {

@@ -43,6 +43,7 @@ const (
 	SourceParquet = "parquet" // each descriptor is a Parquet file
 	SourceText    = "text"    // each descriptor is a pipe of delimited text
 	SourceJSON    = "json"    // each descriptor is a pipe of JSON lines
+	SourceProven  = "proven"  // each descriptor is a gzip file of delimited text, all of whose rows are well formed
 	SourceValues  = "values"  // Rows holds the rows
 )
 
@@ -125,6 +126,9 @@ type Done struct {
 	Rows    int64    `json:"rows"`    // returned, written or changed
 	Written int64    `json:"written"` // of an Output: rows in the file
 	Rejects []Reject `json:"rejects,omitempty"`
+	// Drained says that the plan of an Execute with Pipes has one input, a pipe of text,
+	// and could not end before it had read all rows of it.
+	Drained bool `json:"drained,omitempty"`
 }
 
 // Reject tells of the malformed rows of one pipe.

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,8 +27,9 @@ func (s *session) execute(x wire.Execute, files []*os.File) error {
 	}
 	_, cast := preparedColumns(plain)
 	duckdb.DestroyPrepare(&plain)
+	var done wire.Done
 	if x.Pipes > 0 {
-		if err := s.readsOnce(x); err != nil {
+		if done.Drained, err = s.readsOnce(x); err != nil {
 			return err
 		}
 	}
@@ -38,7 +40,6 @@ func (s *session) execute(x wire.Execute, files []*os.File) error {
 		}
 		x.SQL, x.Parameters = x.Then, nil
 	}
-	var done wire.Done
 	if x.Output {
 		done.Rows, err = s.output(x, files)
 		done.Written = done.Rows
@@ -188,36 +189,75 @@ func (s *session) castToText(sql string, cast []int) (string, error) {
 }
 
 // readsOnce refuses a plan that would read a pipe more often than once: the second
-// reader would find it empty and the answer would be wrong without a word.
-func (s *session) readsOnce(x wire.Execute) error {
+// reader would find it empty and the answer would be wrong without a word. It tells
+// whether the plan reads the pipe to its end.
+func (s *session) readsOnce(x wire.Execute) (drained bool, err error) {
 	p, err := s.engine.prepare("EXPLAIN (FORMAT json) " + x.SQL)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer duckdb.DestroyPrepare(&p)
 	if err := bind(p, x.Parameters); err != nil {
-		return err
+		return false, err
 	}
 	var r duckdb.Result
 	defer duckdb.DestroyResult(&r)
 	if duckdb.ExecutePrepared(p, &r) != duckdb.StateSuccess {
-		return failure(duckdb.ResultErrorType(&r), duckdb.ResultError(&r))
+		return false, failure(duckdb.ResultErrorType(&r), duckdb.ResultError(&r))
 	}
-	_, encode, err := resultColumns(&r)
+	columns, encode, err := resultColumns(&r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	chunk := duckdb.FetchChunk(r)
 	if chunk.Ptr == nil {
-		return errors.New("the engine explains nothing")
+		return false, errors.New("the engine explains nothing")
 	}
 	defer duckdb.DestroyDataChunk(&chunk)
-	var text wire.Encoder
-	encodeChunk(&text, chunk, encode)
-	if n := strings.Count(string(text.Bytes()), `"Function": "READ_`); n > x.Pipes {
-		return &engineError{Class: wire.FailureReread, Message: "the plan reads a table twice"}
+	var batch wire.Encoder
+	encodeChunk(&batch, chunk, encode)
+	decoder := wire.NewDecoder(columns)
+	decoder.Load(batch.Bytes())
+	row, err := decoder.Next()
+	if err != nil || len(row) != 2 {
+		return false, errors.Join(errors.New("the engine explains in another form"), err)
 	}
-	return nil
+	if n := strings.Count(string(row[1]), `"Function": "READ_`); n > x.Pipes {
+		return false, &engineError{Class: wire.FailureReread, Message: "the plan reads a table twice"}
+	}
+	var plan []operator
+	if err := json.Unmarshal(row[1], &plan); err != nil {
+		return false, fmt.Errorf("the engine's plan: %w", err)
+	}
+	return drains(plan), nil
+}
+
+// operator is a part of the engine's plan.
+type operator struct {
+	Name     string     `json:"name"`
+	Children []operator `json:"children"`
+}
+
+// drains reports whether a plan is one chain over one reader of text whose operators
+// take all rows there are. A limit may stop what it stands on, but not what is below an
+// operator that gathers first.
+func drains(plan []operator) bool {
+	limited := false
+	for len(plan) == 1 {
+		switch strings.TrimSpace(plan[0].Name) {
+		case "READ_CSV":
+			return !limited
+		case "PROJECTION", "FILTER":
+		case "LIMIT", "STREAMING_LIMIT", "TOP_N":
+			limited = true
+		case "UNGROUPED_AGGREGATE", "HASH_GROUP_BY", "PERFECT_HASH_GROUP_BY", "ORDER_BY":
+			limited = false
+		default:
+			return false
+		}
+		plan = plan[0].Children
+	}
+	return false
 }
 
 // bind binds the parameters in order.

@@ -88,7 +88,7 @@ func scan(t wire.Table, paths []string, needed []string) string {
 			strings.Join(types, ", ") + "})"
 	}
 
-	f := t.Text
+	f, proven := t.Text, t.Source == wire.SourceProven
 	types, texts, checks := make([]string, len(t.Columns)), []string(nil), make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		types[i] = quote(c.Name) + ": " + quote(c.Type)
@@ -101,15 +101,20 @@ func scan(t wire.Table, paths []string, needed []string) string {
 			continue
 		}
 		item := ident(c.Name)
-		if isText && f.Null != "" {
-			item = fmt.Sprintf("nullif(%s, %s) AS %s", item, quote(f.Null), item)
+		if isText && proven && !f.EmptyAsNull {
+			item = "coalesce(" + item + ", '')"
 		}
-		items = append(items, item)
+		if isText && f.Null != "" {
+			item = fmt.Sprintf("nullif(%s, %s)", item, quote(f.Null))
+		}
+		items = append(items, item+" AS "+ident(c.Name))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "SELECT %s FROM read_csv(%s, auto_detect = false, header = false, columns = {%s}, delim = %s, quote = %s, escape = %s, new_line = '\\n', nullstr = ''",
 		orNull(items), from, strings.Join(types, ", "), quote(f.Delimiter), quote(f.Quote), quote(f.Escape))
-	if !f.EmptyAsNull && len(texts) > 0 {
+	// The engine looks the columns of this option up among those a query asks for, and
+	// finds the right ones only where that is all of them.
+	if !f.EmptyAsNull && len(texts) > 0 && !proven {
 		fmt.Fprintf(&b, ", force_not_null = [%s]", strings.Join(texts, ", "))
 	}
 	if f.Escape != "" && f.Quote == "" {
@@ -123,6 +128,11 @@ func scan(t wire.Table, paths []string, needed []string) string {
 	}
 	if f.TimeFormat != "" {
 		fmt.Fprintf(&b, ", timestampformat = %s", quote(f.TimeFormat))
+	}
+	if proven {
+		// A malformed row would be a surprise: it ends the statement.
+		b.WriteString(", compression = 'gzip', buffer_size = 8388608)")
+		return b.String()
 	}
 	b.WriteString(", ignore_errors = true, store_rejects = true, rejects_limit = 0, buffer_size = 8388608)")
 	// The engine converts, and therefore rejects, only the columns a query asks for, so
