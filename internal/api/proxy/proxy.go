@@ -83,11 +83,14 @@ type Proxy struct {
 	large     sync.Pool // *[]byte of largeBuffer bytes
 	date      atomic.Pointer[dated]
 
-	stopping atomic.Bool
-	mu       sync.Mutex
-	conns    map[closer]struct{}
-	wg       sync.WaitGroup
-	stats    Stats
+	stopping  atomic.Bool
+	stopped   chan struct{} // closed with stopping
+	mu        sync.Mutex
+	listeners []net.Listener // being served
+	conns     map[closer]struct{}
+	accepting sync.WaitGroup // loops that accept
+	wg        sync.WaitGroup // connections
+	stats     Stats
 }
 
 // Stats counts client connections since the start.
@@ -112,7 +115,7 @@ func New(c Config, d Deps) *Proxy {
 		cfg: c, gw: d.Gateway, log: d.Log, base: time.Now(),
 		limits: http1.Limits{Line: c.MaxLine, Head: c.MaxHead, Fields: 200},
 		slots:  make(chan struct{}, c.MaxConnections),
-		conns:  map[closer]struct{}{},
+		conns:  map[closer]struct{}{}, stopped: make(chan struct{}),
 	}
 	p.large.New = func() any { b := make([]byte, largeBuffer); return &b }
 	p.upstreams.init(p)
@@ -126,9 +129,9 @@ func (p *Proxy) Stats() *Stats { return &p.stats }
 // nanos is the time since the proxy was made, on the monotonic clock.
 func (p *Proxy) nanos() int64 { return int64(time.Since(p.base)) }
 
-// Serve accepts connections until ctx ends: clear text on plain, TLS on secure. Either
-// may be nil. It closes the listeners and returns at once then; Shutdown waits for the
-// connections.
+// Serve accepts connections until ctx ends or Shutdown is called: clear text on plain, TLS
+// on secure. Either may be nil. It closes the listeners and returns at once then; Shutdown
+// waits for the connections.
 func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 	var tlsConfig *tls.Config
 	if secure != nil {
@@ -138,14 +141,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		tlsConfig = p.cfg.TLS.Clone()
 		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
 	}
-	stop := context.AfterFunc(ctx, func() {
-		p.stopping.Store(true)
-		for _, ln := range []net.Listener{plain, secure} {
-			if ln != nil {
-				ln.Close()
-			}
-		}
-	})
+	stop := context.AfterFunc(ctx, p.stopAccepting)
 	defer stop()
 	errs := make(chan error, 2)
 	n := 0
@@ -153,31 +149,58 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		ln  net.Listener
 		tls *tls.Config
 	}{{plain, nil}, {secure, tlsConfig}} {
-		if l.ln != nil {
-			n++
-			go func() { errs <- p.accept(ctx, l.ln, l.tls) }()
+		if l.ln == nil {
+			continue
 		}
+		if !p.listenOn(l.ln) {
+			l.ln.Close() // it was stopped before it began
+			continue
+		}
+		n++
+		go func() {
+			defer p.accepting.Done()
+			errs <- p.accept(l.ln, l.tls)
+		}()
 	}
 	var first error
 	for range n {
 		if err := <-errs; err != nil && first == nil {
 			first = err
-			p.stopping.Store(true)
-			for _, ln := range []net.Listener{plain, secure} {
-				if ln != nil {
-					ln.Close()
-				}
-			}
+			p.stopAccepting()
 		}
 	}
 	return first
 }
 
-func (p *Proxy) accept(ctx context.Context, ln net.Listener, secure *tls.Config) error {
+// listenOn notes a listener, unless the proxy is stopping.
+func (p *Proxy) listenOn(ln net.Listener) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping.Load() {
+		return false
+	}
+	p.listeners = append(p.listeners, ln)
+	p.accepting.Add(1)
+	return true
+}
+
+// stopAccepting closes the listeners.
+func (p *Proxy) stopAccepting() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stopping.Swap(true) {
+		close(p.stopped)
+	}
+	for _, ln := range p.listeners {
+		ln.Close()
+	}
+}
+
+func (p *Proxy) accept(ln net.Listener, secure *tls.Config) error {
 	for {
 		select {
 		case p.slots <- struct{}{}:
-		case <-ctx.Done():
+		case <-p.stopped:
 			return nil
 		}
 		c, err := ln.Accept()
@@ -208,10 +231,11 @@ func (p *Proxy) accept(ctx context.Context, ln net.Listener, secure *tls.Config)
 	}
 }
 
-// Shutdown lets the exchanges in flight finish and closes everything: idle connections
-// at once, the rest when they are done or when ctx ends. Serve must have been stopped.
+// Shutdown closes the listeners, lets the exchanges in flight finish, and closes
+// everything: idle connections at once, the rest when they are done or when ctx ends.
 func (p *Proxy) Shutdown(ctx context.Context) error {
-	p.stopping.Store(true)
+	p.stopAccepting()
+	p.accepting.Wait()
 	p.each(closer.drain)
 	go p.h2.shutdown(ctx)
 	done := make(chan struct{})

@@ -560,3 +560,38 @@ func TestHTTP2Edges(t *testing.T) {
 		t.Errorf("a cut answer reads as the whole: %q", body)
 	}
 }
+
+// TestShutdownRefusesFirst: a proxy that is told to shut down takes no connection any
+// more, while it lets a request in flight finish.
+func TestShutdownRefusesFirst(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	up := script(t, func(c net.Conn, br *bufio.Reader) {
+		http.ReadRequest(br)
+		close(arrived)
+		<-release
+		io.WriteString(c, ok200)
+	})
+	r := newRig(t, proxy.Config{})
+	r.route(up, schema.Record{}, "/")
+	idle, err := net.Dial("tcp", r.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	answer, ended := make(chan string, 1), make(chan error, 1)
+	go func() { answer <- r.raw("GET / HTTP/1.1\r\nHost: h\r\n\r\n") }()
+	<-arrived
+	go func() { ended <- r.proxy.Shutdown(t.Context()) }()
+	idle.Read(make([]byte, 1)) // it is closed after the listeners are
+	if c, err := net.Dial("tcp", r.plain); err == nil {
+		c.Close()
+		t.Error("a new connection is taken")
+	}
+	close(release)
+	if got := <-answer; !strings.HasSuffix(got, "ok") {
+		t.Errorf("the request in flight: %s", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
