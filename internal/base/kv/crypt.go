@@ -45,7 +45,7 @@ func (fs *cryptFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File
 	}
 	var b [headSize]byte
 	copy(b[:], head[:])
-	_, _ = rand.Read(b[8:]) // never fails
+	_, _ = rand.Read(b[8:])   // never fails
 	block := fs.cipher(b[8:]) // before the write, which may use its buffer up
 	if _, err := f.Write(b[:]); err != nil {
 		return nil, errors.Join(err, f.Close())
