@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/kv"
@@ -122,6 +123,10 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	return s, nil
 }
 
+// workerGrace is how long a worker may take to give up a statement before it is ended. A
+// statement over a disabled key should fail within a second; a new worker costs less.
+const workerGrace = 300 * time.Millisecond
+
 func (s *services) openWarehouse(ctx context.Context, c *Config, b *base, undo *undo) error {
 	private, err := s.objects.Area(ctx, "warehouse")
 	if err != nil {
@@ -132,7 +137,8 @@ func (s *services) openWarehouse(ctx context.Context, c *Config, b *base, undo *
 		return fmt.Errorf("cannot find this program's own file: %w", err)
 	}
 	s.warehouse, err = warehouse.New(
-		warehouse.Config{Account: c.Account, Region: c.Region, Worker: worker, Memory: c.Warehouse.Memory << 20, Quota: c.Warehouse.Quota << 20},
+		warehouse.Config{Account: c.Account, Region: c.Region, Worker: worker, Memory: c.Warehouse.Memory << 20, Quota: c.Warehouse.Quota << 20,
+			Grace: workerGrace},
 		warehouse.Deps{Store: b.store, Objects: tables{s.objects}, Area: area{private}, Authorizer: s.iam, Clock: b.clock, Log: b.log})
 	if err == nil {
 		undo.add(s.warehouse.Close)

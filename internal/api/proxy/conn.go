@@ -23,7 +23,6 @@ type clientConn struct {
 	head         http1.Head
 	body         http1.Body
 	out          []byte
-	filter       []byte
 	state        atomic.Int32
 	closing      bool // the connection ends with the exchange in progress
 	sentContinue bool
@@ -100,6 +99,9 @@ const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 func (p *Proxy) loop(c *clientConn) {
 	for first := true; ; first = false {
 		if c.r == c.w {
+			if cap(c.out) > maxIdleOut {
+				c.out = nil
+			}
 			c.state.Store(connIdle)
 			if p.stopping.Load() {
 				return

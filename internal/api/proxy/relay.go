@@ -142,6 +142,12 @@ func (p *Proxy) relayBody(c *clientConn, x *gateway.Exchange, uc *upstreamConn, 
 		}
 		last := err == io.EOF
 		n := len(chunk)
+		if !chunked && !filters && n > maxIdleOut && len(out) > 0 { // too much to copy behind the head
+			if err := c.write(x, out); err != nil {
+				return err
+			}
+			out = c.out[:0]
+		}
 		if !chunked && !filters && len(out) == 0 && n > 0 { // from buffer to socket, no copy
 			c.written = true
 			c.extendWrite(p.cfg.SendTimeout)

@@ -84,8 +84,12 @@ func (c *clientConn) appendConnection(out []byte) []byte {
 	return append(out, "Connection: keep-alive\r\n"...)
 }
 
-// maxKeptOut is the largest write buffer a connection keeps.
-const maxKeptOut = 64 << 10
+// maxKeptOut is the largest write buffer a connection keeps while it is busy, and
+// maxIdleOut while it waits for a request: idle connections are many.
+const (
+	maxKeptOut = 64 << 10
+	maxIdleOut = 16 << 10
+)
 
 // write sends b, the connection's write buffer, to the client.
 func (c *clientConn) write(x *gateway.Exchange, b []byte) error {

@@ -254,7 +254,7 @@ func TestHeader(t *testing.T) {
 
 func TestBody(t *testing.T) {
 	g := gatewaytest.New(t, nil)
-	read := func(length int64, limit int) (string, error, string) {
+	read := func(length int64, limit int) (body, behind string, err error) {
 		x := g.Begin()
 		defer g.Discard(x)
 		x.SetSource(strings.NewReader("0123456789"), length)
@@ -272,13 +272,13 @@ func TestBody(t *testing.T) {
 			}
 			rest = sb.String()
 		}
-		return string(b), err, rest
+		return string(b), rest, err
 	}
 	for _, length := range []int64{10, -1} {
-		if b, err, _ := read(length, 10); err != nil || b != "0123456789" {
+		if b, _, err := read(length, 10); err != nil || b != "0123456789" {
 			t.Errorf("length %d: %q %v", length, b, err)
 		}
-		if b, err, rest := read(length, 9); !errors.Is(err, gateway.ErrBodyTooLarge) || b != "" || rest != "0123456789" {
+		if b, rest, err := read(length, 9); !errors.Is(err, gateway.ErrBodyTooLarge) || b != "" || rest != "0123456789" {
 			t.Errorf("length %d, too large: %q %v; then %q", length, b, err, rest)
 		}
 	}
