@@ -237,10 +237,10 @@ func (p *Proxy) exchangeStream(c *clientConn, x *gateway.Exchange, uc *upstreamC
 	_, err = uc.readHeadNoWait(x)
 	if err != nil {
 		uc.Conn.Close()
-		if s.stop(c); s.client {
+		if s.stop(c); s.client && !(s.cut && isTimeout(s.err)) {
 			return &clientError{s.err}
 		}
-		return err
+		return err // the upstream failed first; that the client's body was not read on is our doing
 	}
 	select {
 	case <-s.done:
@@ -268,10 +268,16 @@ type sender struct {
 	done   chan struct{}
 	err    error
 	client bool // err is the client's
+	cut    bool // stop ended a read that was still waiting
 }
 
 // stop ends the sender, wherever it waits. The upstream's connection is closed already.
 func (s *sender) stop(c *clientConn) {
+	select {
+	case <-s.done:
+	default:
+		s.cut = true
+	}
 	c.Conn.SetReadDeadline(time.Unix(1, 0))
 	<-s.done
 	c.readAt = 0
