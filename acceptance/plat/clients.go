@@ -114,7 +114,7 @@ func (n *Node) Env(k Key) []string {
 		n.t.Fatal(err)
 	}
 	return []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + k.Secret, "AWS_DEFAULT_REGION=" + Region, "AWS_ENDPOINT_URL=" + n.Endpoints.AWS,
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=3",
 		"PGHOST=" + u.Hostname(), "PGPORT=" + u.Port(), "PGDATABASE=dev", "PGUSER=" + k.ID, "PGPASSWORD=" + k.Secret}
 }
 
