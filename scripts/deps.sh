@@ -16,6 +16,8 @@ need nginx nginx-light
 need wrk wrk
 need fio fio
 need curl curl
+need deck deck
+need ansible-playbook ansible-core
 need python3 python3
 [ -x /usr/bin/aws ] || command -v aws >/dev/null 2>&1 || missing+=(awscli)
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
