@@ -137,12 +137,12 @@ func (s *Service) DeleteBucket(ctx context.Context, bucket string) error {
 
 // SetEncryption chooses a bucket's default encryption. It holds for objects put from now on.
 func (s *Service) SetEncryption(ctx context.Context, bucket string, e Encryption) error {
-	return s.setEncryption(ctx, bucket, func(d *bucketDoc) { d.Chosen, d.KMS, d.Key = true, e.KMS, e.Key })
+	return s.setEncryption(ctx, bucket, func(d *bucketDoc) { d.KMS, d.Key = e.KMS, e.Key })
 }
 
 // ResetEncryption goes back to the platform's key.
 func (s *Service) ResetEncryption(ctx context.Context, bucket string) error {
-	return s.setEncryption(ctx, bucket, func(d *bucketDoc) { d.Chosen, d.KMS, d.Key = false, false, "" })
+	return s.setEncryption(ctx, bucket, func(d *bucketDoc) { d.KMS, d.Key = false, "" })
 }
 
 func (s *Service) setEncryption(ctx context.Context, bucket string, change func(*bucketDoc)) error {

@@ -18,7 +18,6 @@ type bucketDoc struct {
 	Internal bool // an area: no front shows it
 	KMS      bool // default encryption under Key; else under the platform's key
 	Key      string
-	Chosen   bool // the owner set the encryption
 }
 
 type records struct {
