@@ -28,9 +28,12 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 	idempotent := isIdempotent(x.Request.Method)
 	fresh := false
 	for try := 0; ; try++ {
-		x.Times.Tries = try + 1
+		if !fresh {
+			x.BeginTry(gateway.Try{Start: x.Times.UpstreamStart})
+		}
 		uc, err := p.upstreams.get(c.ctx, service, fresh)
 		if err != nil {
+			x.FailTry(failureCode(err))
 			if try < service.Retries && c.ctx.Err() == nil && !isTimeout(err) {
 				continue
 			}
@@ -49,11 +52,12 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 			return
 		}
 		uc.Conn.Close()
-		if again && idempotent && (uc.reused || try < service.Retries) {
-			if uc.reused {
-				try-- // a connection the upstream had given up is no attempt
-				fresh = true
-			}
+		if fresh = again && idempotent && uc.reused; fresh {
+			try-- // a connection the upstream had given up is no attempt
+			continue
+		}
+		x.FailTry(failureCode(err))
+		if again && idempotent && try < service.Retries {
 			continue
 		}
 		if c.written {

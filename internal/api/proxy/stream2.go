@@ -146,8 +146,11 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 	var resp *http.Response
 	var err error
 	for try := 0; ; try++ {
-		x.Times.Tries = try + 1
+		x.BeginTry(gateway.Try{Start: x.Times.UpstreamStart})
 		resp, err = p.h2out.of(service).RoundTrip(out)
+		if err != nil {
+			x.FailTry(failureCode(err))
+		}
 		if err == nil || out.Body != nil || try >= service.Retries || !isIdempotent(out.Method) || ctx.Err() != nil {
 			break
 		}

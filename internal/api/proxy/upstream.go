@@ -191,6 +191,14 @@ func (c *upstreamConn) alive() bool {
 	return c.raw != nil && c.raw.Control(c.peek) == nil && c.quiet
 }
 
+// failureCode is the status that stands for a failed attempt.
+func failureCode(err error) int {
+	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
+		return 504
+	}
+	return 502
+}
+
 // unreachable answers an exchange whose upstream could not be reached or did not answer.
 func unreachable(x *gateway.Exchange, err error) {
 	var dns *net.DNSError

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -49,6 +51,19 @@ func (s *Service) TLS() bool { return s.Protocol&(HTTPS|GRPCS) != 0 }
 
 // GRPC reports whether the service is spoken to in HTTP/2 as gRPC.
 func (s *Service) GRPC() bool { return s.Protocol&(GRPC|GRPCS) != 0 }
+
+// address derives Authority and HostHeader.
+func (s *Service) address() {
+	host := s.Host
+	if strings.Contains(host, ":") {
+		host = "[" + strings.Trim(host, "[]") + "]"
+	}
+	s.Authority = host + ":" + strconv.Itoa(s.Port)
+	s.HostHeader = s.Authority
+	if s.TLS() && s.Port == 443 || !s.TLS() && s.Port == 80 {
+		s.HostHeader = host
+	}
+}
 
 // Route is a compiled, immutable view of the stored entity.
 type Route struct {

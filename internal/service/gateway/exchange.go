@@ -34,6 +34,7 @@ type Exchange struct {
 	consumer   *Consumer
 	credential *Credential
 	anonymous  bool
+	tries      []Try
 	answered   bool
 	forwarded  bool
 	idDone     bool
@@ -86,6 +87,23 @@ type Upstream struct {
 	HostHeader string
 }
 
+// Retarget forwards the request to another service than the route's: a copy of it that
+// edit has changed. Authority and HostHeader follow from the copy; the client's Host is
+// not preserved where the request goes to another host or port. A Host that names an
+// upstream is balanced as a service's is. It does nothing where there is no service.
+func (u *Upstream) Retarget(edit func(*Service)) {
+	if u.Service == nil {
+		return
+	}
+	s := *u.Service
+	edit(&s)
+	s.address()
+	if s.Host != u.Service.Host || s.Port != u.Service.Port || s.Protocol != u.Service.Protocol {
+		u.HostHeader = s.HostHeader
+	}
+	u.Service = &s
+}
+
 // Times are the readings a log needs. The zero time stands for "not reached".
 type Times struct {
 	Start          time.Time // the request's head was read
@@ -94,7 +112,6 @@ type Times struct {
 	End            time.Time // the answer was written
 	BytesIn        int64     // of the request's body
 	BytesOut       int64     // of the answer's body
-	Tries          int       // attempts to reach the upstream
 	UpstreamStatus int
 	ClientGone     bool // the client left before the answer was written
 }
@@ -109,7 +126,7 @@ func (x *Exchange) reset() {
 	clear(values)
 	body := x.body
 	body.reset()
-	*x = Exchange{gw: x.gw, values: values[:0], body: body}
+	*x = Exchange{gw: x.gw, values: values[:0], tries: x.tries[:0], body: body}
 	x.Request.Header, x.Response.Header = req, resp
 }
 

@@ -149,15 +149,7 @@ func compileService(id string, r schema.Record) *Service {
 	}
 	s.Enabled, _ = r["enabled"].(bool)
 	s.TLSVerify, _ = r["tls_verify"].(bool)
-	host := s.Host
-	if strings.Contains(host, ":") {
-		host = "[" + strings.Trim(host, "[]") + "]"
-	}
-	s.Authority = host + ":" + strconv.Itoa(s.Port)
-	s.HostHeader = s.Authority
-	if s.TLS() && s.Port == 443 || !s.TLS() && s.Port == 80 {
-		s.HostHeader = host
-	}
+	s.address()
 	return s
 }
 

@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Try is one attempt to reach an upstream.
+type Try struct {
+	Address netip.AddrPort // the zero AddrPort where none was found
+	Start   time.Time
+	Latency time.Duration // to choose the address
+	Failed  bool
+	State   string // "failed" or ""
+	Code    int    // of a failed try: 502 for a broken connection, 504 for a time-out
+}
+
+// maxTries bounds how many tries an exchange records; of further ones the last is kept.
+const maxTries = 32
+
+// Tries returns the attempts to reach the upstream in their order, at most 32. The slice
+// is valid until the exchange ends.
+func (x *Exchange) Tries() []Try { return x.tries }
+
+// BeginTry is for the engine: an attempt begins.
+func (x *Exchange) BeginTry(t Try) {
+	if len(x.tries) == maxTries {
+		x.tries = x.tries[:maxTries-1]
+	}
+	x.tries = append(x.tries, t)
+}
+
+// FailTry is for the engine: the attempt begun last has failed, with 502 or 504.
+func (x *Exchange) FailTry(code int) {
+	if n := len(x.tries); n > 0 {
+		t := &x.tries[n-1]
+		t.Failed, t.State, t.Code = true, "failed", code
+	}
+}
