@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -106,7 +107,7 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	}
 	s.references = gateway.CacheReferences(references.New(b.index), nil)
 	undo.add(s.references.Close)
-	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange,
+	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Plugins: []gateway.Plugin{
 			keyauth.New(), ratelimiting.New(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}),

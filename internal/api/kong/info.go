@@ -114,6 +114,11 @@ func (a *api) endpoints(*request) answer {
 			out = append(out, one+"/"+f.Name, under, under+"/{"+e.Name+"}")
 		}
 	}
+	for _, kind := range a.gw.Plugins() {
+		for _, e := range kind.Admin {
+			out = append(out, e.Path)
+		}
+	}
 	slices.Sort(out)
 	return ok(map[string]any{"data": out})
 }

@@ -72,6 +72,7 @@ type request struct {
 type answer struct {
 	status int
 	body   any
+	text   []byte // instead of body, as the header's Content-Type
 	header http.Header
 }
 
@@ -114,15 +115,18 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h[name] = values
 	}
 	h.Set("X-Kong-Admin-Latency", strconv.FormatInt(time.Since(start).Milliseconds(), 10))
-	if ans.body == nil {
+	out := ans.text
+	if ans.body != nil {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		var err error
+		if out, err = json.Marshal(ans.body); err != nil {
+			a.deps.Log.Error("encoding an answer of the Admin API", "path", r.URL.Path, "err", err)
+			ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
+		}
+	}
+	if out == nil {
 		w.WriteHeader(ans.status)
 		return
-	}
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	out, err := json.Marshal(ans.body)
-	if err != nil {
-		a.deps.Log.Error("encoding an answer of the Admin API", "path", r.URL.Path, "err", err)
-		ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	w.WriteHeader(ans.status)
@@ -223,6 +227,9 @@ func (a *api) route(path []string) endpoint {
 		return nil
 	}
 	if ep := a.empty(path); ep != nil {
+		return ep
+	}
+	if ep := a.ofPlugin(path); ep != nil {
 		return ep
 	}
 	e := a.byPath(path[0])

@@ -26,9 +26,9 @@ type admin struct {
 	url string
 }
 
-func newAdmin(t testing.TB) *admin {
+func newAdmin(t testing.TB, more ...gateway.Plugin) *admin {
 	t.Helper()
-	gw := gatewaytest.New(t, []gateway.Plugin{keyauth.New(), ratelimiting.New()})
+	gw := gatewaytest.New(t, append(more, keyauth.New(), ratelimiting.New()))
 	refs := gateway.CacheReferences(&memory{docs: map[string][]byte{}}, nil)
 	t.Cleanup(refs.Close)
 	s := httptest.NewServer(kong.New(kong.Config{Hostname: "h", NodeID: "n"}, kong.Deps{Gateway: gw, References: refs, Log: gatewaytest.Log()}))

@@ -27,6 +27,9 @@ type Config struct {
 	// BufferBody is the largest request body that is read whole before an upstream is
 	// connected, where the route has request_buffering; 64 KiB.
 	BufferBody int
+	// BufferAnswer is the largest answer that a plugin can see as a whole, 32 MiB; a larger
+	// one gives 502 where there is such a plugin.
+	BufferAnswer int
 	// UpstreamIdle connections are kept per upstream, 512, for UpstreamIdleTimeout, 60 s,
 	// and UpstreamRequests requests, 10000.
 	UpstreamIdle        int
@@ -51,6 +54,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxLine, 8<<10)
 	def(&c.MaxHead, 32<<10)
 	def(&c.BufferBody, 64<<10)
+	def(&c.BufferAnswer, 32<<20)
 	def(&c.UpstreamIdle, 512)
 	def(&c.UpstreamRequests, 10_000)
 	wait(&c.HeadTimeout, 60*time.Second)

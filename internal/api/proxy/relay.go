@@ -27,6 +27,9 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 	} else {
 		uc.body.Reset(&uc.stream, h.Framing)
 	}
+	if x.BuffersResponse() && !bodyless {
+		return p.relayWhole(c, x, uc)
+	}
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && !bodyless
 	length := h.Length

@@ -34,6 +34,10 @@ func (c *clientConn) reply(x *gateway.Exchange) {
 		out = http1.AppendField(out, f.Name, f.Value)
 	}
 	switch {
+	case x.Response.Stream != nil && !bodyless:
+		c.replyStream(x, out)
+		x.Times.End = time.Now()
+		return
 	case bodyless:
 		body = nil
 	default:
@@ -68,7 +72,7 @@ func (p *Proxy) finishReply(x *gateway.Exchange) {
 	}
 	h.Set("X-Kong-Request-Id", x.ID())
 	p.gw.HeaderFilter(x)
-	if x.FiltersBody() {
+	if x.FiltersBody() && x.Response.Stream == nil {
 		x.Response.Body = p.gw.BodyFilter(x, x.Response.Body, true)
 	}
 }

@@ -103,6 +103,10 @@ func (p *Proxy) reply2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		}
 		h.Add(f.Name, strings.Clone(f.Value))
 	}
+	if x.Response.Stream != nil {
+		p.replyStream2(w, r, x)
+		return
+	}
 	if len(x.Response.Body) > 0 {
 		h.Set("Content-Length", strconv.Itoa(len(x.Response.Body)))
 	}
@@ -112,6 +116,40 @@ func (p *Proxy) reply2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		x.Times.BytesOut = int64(len(x.Response.Body))
 	}
 	x.Times.End = time.Now()
+}
+
+// replyStream2 writes the body of a plugin's answer piece by piece as it comes.
+func (p *Proxy) replyStream2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+	stream := x.Response.Stream
+	defer stream.Close()
+	w.WriteHeader(x.Response.Status)
+	if r.Method == "HEAD" {
+		return
+	}
+	flush := http.NewResponseController(w)
+	flush.Flush() // the head goes ahead: the body may take its time
+	buf := p.large.Get().(*[]byte)
+	defer p.large.Put(buf)
+	for {
+		n, err := stream.Read(*buf)
+		data := (*buf)[:n]
+		if x.FiltersBody() {
+			data = p.gw.BodyFilter(x, data, err != nil)
+		}
+		if _, werr := w.Write(data); werr != nil {
+			x.Times.ClientGone = true
+			return
+		}
+		flush.Flush()
+		x.Times.BytesOut += int64(len(data))
+		if err == io.EOF {
+			x.Times.End = time.Now()
+			return
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+		}
+	}
 }
 
 // errQuiet is the cause of a request that was cancelled because nothing moved for the
@@ -222,6 +260,21 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		}
 	}
 	http1.DropNamed(&x.Response.Header)
+	body, length := io.Reader(resp.Body), resp.ContentLength
+	if x.BuffersResponse() && r.Method != "HEAD" {
+		whole, err := p.readWhole(resp.Body)
+		if err != nil {
+			unreachable(x, err)
+			p.reply2(w, r, x)
+			return
+		}
+		x.Response.Body = whole
+		if p.gw.Response(x); x.Answered() {
+			p.reply2(w, r, x)
+			return
+		}
+		body, length = bytes.NewReader(x.Response.Body), int64(len(x.Response.Body))
+	}
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && r.Method != "HEAD"
 	h := w.Header()
@@ -231,8 +284,8 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		}
 		h.Add(f.Name, strings.Clone(f.Value)) // it is written when the exchange may have ended
 	}
-	if resp.ContentLength >= 0 && !filters && resp.StatusCode != 204 && resp.StatusCode != 304 {
-		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
+	if length >= 0 && !filters && resp.StatusCode != 204 && resp.StatusCode != 304 {
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	t := &x.Times
 	h.Set("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))
@@ -243,11 +296,11 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 	flush := http.NewResponseController(w)
 	buf := p.large.Get().(*[]byte)
 	defer p.large.Put(buf)
-	if resp.ContentLength < 0 {
+	if length < 0 {
 		flush.Flush() // the head goes ahead: the body may take its time
 	}
 	for {
-		n, err := resp.Body.Read(*buf)
+		n, err := body.Read(*buf)
 		moved()
 		data := (*buf)[:n]
 		if filters {
@@ -259,7 +312,7 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 				panic(http.ErrAbortHandler)
 			}
 			x.Times.BytesOut += int64(len(data))
-			if resp.ContentLength < 0 {
+			if length < 0 {
 				flush.Flush()
 			}
 		}

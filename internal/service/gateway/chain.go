@@ -42,11 +42,12 @@ func specificity(route, service, consumer string) [8]scope {
 // chain is the plugins that apply to one combination of route, service and consumer, by
 // phase and in order.
 type chain struct {
-	rewrite []Rewriter
-	access  []accessStep
-	header  []HeaderFilter
-	body    []BodyFilter
-	log     []Logger
+	rewrite  []Rewriter
+	access   []accessStep
+	response []Responder
+	header   []HeaderFilter
+	body     []BodyFilter
+	log      []Logger
 }
 
 type accessStep struct {
@@ -67,6 +68,9 @@ func newChain(instances []*instance) *chain {
 		}
 		if p, ok := in.plugin.(Accessor); ok {
 			c.access = append(c.access, accessStep{in.order, p})
+		}
+		if p, ok := in.plugin.(Responder); ok {
+			c.response = append(c.response, p)
 		}
 		if p, ok := in.plugin.(HeaderFilter); ok {
 			c.header = append(c.header, p)
@@ -167,9 +171,13 @@ func (g *Gateway) newInstance(id string, r schema.Record) *instance {
 	}
 	in.kind, in.order = kind.Plugin, kind.order
 	config, _ := r["config"].(schema.Record)
-	plugin, err := kind.New(config, Env{
-		ID: id, Clock: g.deps.Clock, Log: g.deps.Log.With("plugin", name, "plugin_id", id), Directory: g,
-	})
+	config, err := g.resolveSecrets(kind.Config, config)
+	var plugin any
+	if err == nil {
+		plugin, err = kind.New(config, Env{
+			ID: id, Clock: g.deps.Clock, Log: g.deps.Log.With("plugin", name, "plugin_id", id), Directory: g, Records: records{g},
+		})
+	}
 	if err != nil {
 		g.deps.Log.Error("a plugin could not be made; its routes answer 500", "plugin", id, "name", name, "err", err)
 		plugin = broken{}

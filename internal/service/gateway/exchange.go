@@ -3,8 +3,10 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -33,6 +35,7 @@ type Exchange struct {
 	match      Match
 	consumer   *Consumer
 	credential *Credential
+	groups     []string
 	anonymous  bool
 	tries      []Try
 	answered   bool
@@ -75,8 +78,9 @@ type Request struct {
 type Response struct {
 	Status int
 	Header Header
-	Body   []byte // of an answer a plugin gave; an upstream's body is streamed
-	Length int64  // of an upstream's body; -1 where it is unknown
+	Body   []byte        // of an answer a plugin gave, and while Responders act; else an upstream's body is streamed
+	Stream io.ReadCloser // of an answer a plugin gave by RespondStream; the engine closes it
+	Length int64         // of an upstream's body; -1 where it is unknown
 }
 
 // Upstream says where and how the request is forwarded. It is set when a route has
@@ -172,8 +176,19 @@ func (x *Exchange) Consumer() *Consumer { return x.consumer }
 // Credential returns the credential the request was authenticated by, or nil.
 func (x *Exchange) Credential() *Credential { return x.credential }
 
+// Groups returns the groups an authentication plugin found the client to be in without a
+// consumer: of a certificate, a directory, a token.
+func (x *Exchange) Groups() []string { return x.groups }
+
+// SetGroups records the groups, and tells the upstream.
+func (x *Exchange) SetGroups(groups []string) {
+	x.groups = groups
+	x.Request.Header.Set(headerGroups, strings.Join(groups, ", "))
+}
+
 // Headers that tell the upstream who was authenticated.
 const (
+	headerGroups           = "X-Authenticated-Groups"
 	headerConsumerID       = "X-Consumer-ID"
 	headerConsumerCustomID = "X-Consumer-Custom-ID"
 	headerConsumerUsername = "X-Consumer-Username"
@@ -207,9 +222,13 @@ func (x *Exchange) Authenticate(c *Consumer, cred *Credential) {
 }
 
 // Respond ends the exchange with an answer of ours: no further access plugin runs and
-// nothing is forwarded. It may be called in the rewrite and access phases. body must not
-// change until the exchange ends.
+// nothing is forwarded. It may be called in the rewrite, access and response phases. body
+// must not change until the exchange ends.
 func (x *Exchange) Respond(status int, body []byte, headers ...Field) {
+	if x.forwarded { // by a Responder: nothing of the upstream's answer stays
+		x.Response.Header.Reset()
+		x.forwarded = false
+	}
 	x.answered = true
 	x.Response.Status = status
 	x.Response.Body = body
@@ -217,6 +236,12 @@ func (x *Exchange) Respond(status int, body []byte, headers ...Field) {
 	for _, f := range headers {
 		x.Response.Header.Add(f.Name, f.Value)
 	}
+}
+
+// RespondStream is Respond with a body that is sent as it can be read, each piece at once.
+func (x *Exchange) RespondStream(status int, body io.ReadCloser, headers ...Field) {
+	x.Respond(status, nil, headers...)
+	x.Response.Stream, x.Response.Length = body, -1
 }
 
 // Answered reports whether Respond or Fail was called.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -24,6 +25,9 @@ type Deps struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Plugins []Plugin // the kinds of plugin there are
+	// Secret looks up a variable of the node's environment for references to the vault
+	// "env"; nil: there are none.
+	Secret func(name string) (string, bool)
 	// Observe is told of every exchange after its log phase, for metrics and access logs.
 	// It must not keep the exchange. It may be nil.
 	Observe func(*Exchange)
@@ -67,7 +71,7 @@ func New(d Deps) (*Gateway, error) {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 	})
 	plugins := g.pluginsEntity()
-	entities := []*schema.Entity{services, routes, consumers, plugins}
+	entities := []*schema.Entity{services, routes, consumers, plugins, vaults, keySets, keys}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {
@@ -225,6 +229,69 @@ func (g *Gateway) Consumer(idOrName string) (*Consumer, bool) {
 		return nil, false
 	}
 	return &Consumer{ID: id, Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"])}, true
+}
+
+// ByID finds an entity of a collection.
+func (g *Gateway) ByID(collection, id string) (schema.Record, bool) {
+	c, ok := g.collections[collection]
+	if !ok {
+		return nil, false
+	}
+	doc, ok := c.Get(g.deps.Store.Snapshot(), id)
+	if !ok || g.expired(*doc) {
+		return nil, false
+	}
+	return *doc, true
+}
+
+// Children walks the entities of a collection whose foreign field points at id.
+func (g *Gateway) Children(collection, field, id string) iter.Seq[schema.Record] {
+	return func(yield func(schema.Record) bool) {
+		c, ok := g.collections[collection]
+		if !ok {
+			return
+		}
+		for _, doc := range c.Find(g.deps.Store.Snapshot(), field, id) {
+			if !g.expired(*doc) && !yield(*doc) {
+				return
+			}
+		}
+	}
+}
+
+// records is the gateway as plugins write to it.
+type records struct{ g *Gateway }
+
+func (r records) entity(collection string) (*schema.Entity, error) {
+	e, ok := r.g.entities[collection]
+	if !ok {
+		return nil, notFound()
+	}
+	return e, nil
+}
+
+func (r records) Create(ctx context.Context, collection string, rec schema.Record) (schema.Record, error) {
+	e, err := r.entity(collection)
+	if err != nil {
+		return nil, err
+	}
+	return r.g.Create(ctx, e, rec)
+}
+
+func (r records) Update(ctx context.Context, collection, id string, patch schema.Record) (schema.Record, error) {
+	e, err := r.entity(collection)
+	if err != nil {
+		return nil, err
+	}
+	return r.g.Patch(ctx, e, id, patch)
+}
+
+func (r records) Delete(ctx context.Context, collection, id string) (bool, error) {
+	e, err := r.entity(collection)
+	if err != nil {
+		return false, err
+	}
+	return r.g.Delete(ctx, e, id)
 }
 
 // ByUnique finds an entity by the value of a unique field. Records whose ttl has passed

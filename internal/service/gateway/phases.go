@@ -110,6 +110,20 @@ func (x *Exchange) protocolFits() bool {
 	return false
 }
 
+// BuffersResponse reports whether the upstream's answer has to be read as a whole, and
+// Response to be called.
+func (x *Exchange) BuffersResponse() bool { return len(x.chain.response) > 0 }
+
+// Response runs the plugins that act on an upstream's answer as a whole, which is in
+// x.Response. One of them may answer in its place.
+func (g *Gateway) Response(x *Exchange) {
+	for _, p := range x.chain.response {
+		if p.Response(x); x.answered {
+			return
+		}
+	}
+}
+
 // HeaderFilter runs the header filters over the answer's head, whoever gave it.
 func (g *Gateway) HeaderFilter(x *Exchange) {
 	for _, p := range x.chain.header {

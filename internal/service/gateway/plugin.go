@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"iter"
 	"log/slog"
+	"net/url"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway/schema"
@@ -19,6 +21,7 @@ type Plugin struct {
 	NoScopes  []string         // of "route", "service", "consumer": scopes it refuses
 	Protocols []string         // it can be configured for; nil: all that are served
 	Entities  []*schema.Entity // credentials and the like that come with it
+	Admin     []AdminEndpoint  // paths it adds to the Admin API
 
 	// New makes an instance from a configuration that Config has accepted. The instance
 	// implements those phase interfaces it needs, and Closer where it holds anything.
@@ -31,15 +34,32 @@ type Env struct {
 	Clock     clock.Clock
 	Log       *slog.Logger
 	Directory Directory
+	Records   Records
 }
 
 // Directory answers what plugins ask of the stored entities. Every answer is of the
-// present state, not of the time the instance was made.
+// present state, not of the time the instance was made. Records whose ttl has passed are
+// not found. A record is shared: it must not be changed.
 type Directory interface {
 	// Consumer finds a consumer by id, or where that fails by username.
 	Consumer(idOrName string) (*Consumer, bool)
+	// ByID finds an entity of a collection.
+	ByID(collection, id string) (schema.Record, bool)
 	// ByUnique finds an entity of a collection by the value of a unique field.
 	ByUnique(collection, field, value string) (schema.Record, bool)
+	// Children walks the entities of a collection whose foreign field points at id, in
+	// order of their own ids: the groups of a consumer, the keys of a key set.
+	Children(collection, field, id string) iter.Seq[schema.Record]
+}
+
+// Records lets a plugin keep entities of the collections it brings: tokens, sessions. They
+// are validated as the Admin API's are, and count at once.
+type Records interface {
+	Create(ctx context.Context, collection string, r schema.Record) (schema.Record, error)
+	// Update lays patch over the record under id.
+	Update(ctx context.Context, collection, id string, patch schema.Record) (schema.Record, error)
+	// Delete reports whether there was a record.
+	Delete(ctx context.Context, collection, id string) (existed bool, err error)
 }
 
 // The phases. An instance implements the interfaces of those it acts in; what it does
@@ -49,6 +69,11 @@ type (
 	Rewriter interface{ Rewrite(x *Exchange) }
 	// Accessor acts once the route is known, and may answer.
 	Accessor interface{ Access(x *Exchange) }
+	// Responder acts on an upstream's answer as a whole: where a chain has one, the answer
+	// is read to its end before any of it goes to the client. It may change the status, the
+	// header and the body, which is Response.Body, or answer in the upstream's place by
+	// Respond. Header and body filters run afterwards.
+	Responder interface{ Response(x *Exchange) }
 	// HeaderFilter acts on the answer's status and headers, whoever gave it.
 	HeaderFilter interface{ HeaderFilter(x *Exchange) }
 	// BodyFilter sees the answer's body chunk by chunk and returns what takes the chunk's
@@ -63,3 +88,25 @@ type (
 		Close(ctx context.Context) error
 	}
 )
+
+// AdminEndpoint is a path that a kind of plugin adds to the Admin API.
+type AdminEndpoint struct {
+	Path    string // "/proxy-cache/{key}": a segment in braces stands for any one segment
+	Methods map[string]func(AdminRequest) AdminAnswer
+}
+
+// AdminRequest is a call of an AdminEndpoint.
+type AdminRequest struct {
+	Context context.Context
+	Params  map[string]string // what the segments in braces stood for
+	Query   url.Values
+	Body    schema.Record // of a POST, PUT or PATCH; a form's values are strings
+}
+
+// AdminAnswer is what the client is told: Body as JSON, or Text as it is, or nothing.
+type AdminAnswer struct {
+	Status      int
+	Body        any
+	Text        []byte
+	ContentType string // of Text
+}
