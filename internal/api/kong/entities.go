@@ -182,14 +182,14 @@ func (a *api) nestedSingle(parent, child *schema.Entity, f *schema.Field) endpoi
 		if err != nil {
 			return nil, nil, a.refused(r, err)
 		}
-		c, err = a.gw.Get(child, r.path[3])
-		if err != nil {
-			return p, nil, answer{}
+		c, err = a.gw.GetUnder(child, f.Name, p["id"].(string), r.path[3])
+		if err == nil {
+			return p, c, answer{}
 		}
-		if ref, _ := c[f.Name].(schema.Record); ref["id"] != p["id"] {
+		if _, err := a.gw.Get(child, r.path[3]); err == nil { // another parent's
 			return p, nil, message(http.StatusNotFound, "Not found")
 		}
-		return p, c, answer{}
+		return p, nil, answer{}
 	}
 	existing := func(do func(r *request, p schema.Record, id string) answer) func(*request) answer {
 		return func(r *request) answer {
@@ -213,11 +213,22 @@ func (a *api) nestedSingle(parent, child *schema.Entity, f *schema.Field) endpoi
 			if bad.status != 0 {
 				return bad
 			}
-			key := r.path[3]
-			if c != nil {
-				key = c["id"].(string)
+			key, in := r.path[3], withParent(a.recordFor(r, child), f, p)
+			byKey := child.KeyUnder != "" && !schema.IsUUID(key)
+			if byKey {
+				in[child.KeyUnder] = key
 			}
-			return a.put(r, child, key, withParent(a.recordFor(r, child), f, p))
+			switch {
+			case c != nil:
+				return a.put(r, child, c["id"].(string), in)
+			case byKey:
+				rec, err := a.gw.Create(r.Context(), child, in)
+				if err != nil {
+					return a.refused(r, err)
+				}
+				return ok(rec)
+			}
+			return a.put(r, child, key, in)
 		},
 		http.MethodDelete: existing(func(r *request, _ schema.Record, id string) answer {
 			if _, err := a.gw.Delete(r.Context(), child, id); err != nil {

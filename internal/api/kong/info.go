@@ -104,14 +104,19 @@ func (a *api) endpoints(*request) answer {
 	}
 	for _, e := range a.gw.Entities() {
 		base, one := "/"+e.AdminPath(), "/"+e.AdminPath()+"/{"+e.Name+"}"
-		out = append(out, base, one)
+		if !e.OnlyNested {
+			out = append(out, base, one)
+		}
 		for _, f := range e.Record.Fields {
 			parent, found := a.gw.Entity(f.Reference)
 			if f.Kind != schema.Foreign || !found {
 				continue
 			}
 			under := "/" + parent.AdminPath() + "/{" + parent.Name + "}/" + e.PathUnder()
-			out = append(out, one+"/"+f.Name, under, under+"/{"+e.Name+"}")
+			out = append(out, under, under+"/{"+e.Name+"}")
+			if !e.OnlyNested {
+				out = append(out, one+"/"+f.Name)
+			}
 		}
 	}
 	for _, kind := range a.gw.Plugins() {

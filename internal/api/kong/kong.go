@@ -233,7 +233,7 @@ func (a *api) route(path []string) endpoint {
 		return ep
 	}
 	e := a.byPath(path[0])
-	if e == nil {
+	if e == nil || e.OnlyNested {
 		return nil
 	}
 	switch len(path) {

@@ -17,8 +17,6 @@ var unserved = []struct {
 	nested string // under a parent, where it differs
 	under  []string
 }{
-	{path: "upstreams", under: []string{"certificates"}},
-	{path: "targets", under: []string{"upstreams"}},
 	{path: "certificates"},
 	{path: "snis", under: []string{"certificates"}},
 	{path: "ca_certificates"},
@@ -39,9 +37,9 @@ func (a *api) empty(path []string) endpoint {
 			nested = u.nested
 		}
 		switch {
-		case len(path) == 1 && path[0] == u.path && u.path != "targets":
+		case len(path) == 1 && path[0] == u.path:
 			return refusing(u.path, func(*request) answer { return emptyPage })
-		case len(path) == 2 && path[0] == u.path && u.path != "targets":
+		case len(path) == 2 && path[0] == u.path:
 			return refusing(u.path, func(*request) answer { return message(http.StatusNotFound, "Not found") })
 		case len(path) >= 3 && path[2] == nested && slices.Contains(u.under, path[0]):
 			parent := a.byPath(path[0])

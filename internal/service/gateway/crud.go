@@ -21,6 +21,31 @@ func (g *Gateway) Get(e *schema.Entity, key string) (schema.Record, error) {
 	return g.present(e, r), nil
 }
 
+// GetUnder returns the child of a parent under an id or, where the entity has one, under
+// its key beneath a parent.
+func (g *Gateway) GetUnder(e *schema.Entity, parent, parentID, key string) (schema.Record, error) {
+	view := g.deps.Store.Snapshot()
+	var r schema.Record
+	ok := false
+	if schema.IsUUID(key) || e.KeyUnder == "" {
+		_, r, ok = g.find(view, e, key)
+	} else {
+		in := schema.Record{e.KeyUnder: key}
+		if normalize := e.Shorthands[e.KeyUnder]; normalize != nil {
+			normalize(key, in)
+		}
+		in[parent] = schema.Record{"id": parentID}
+		var doc *schema.Record
+		if _, doc, ok = g.collection(e.Name).Lookup(view, togetherRule, togetherValue(e, in)); ok {
+			r = *doc
+		}
+	}
+	if !ok || refID(r[parent]) != parentID || g.expired(r) {
+		return nil, notFound()
+	}
+	return g.present(e, r), nil
+}
+
 // Create stores a new record and returns it. When it returns, the data plane acts on it.
 func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record) (schema.Record, error) {
 	var stored schema.Record
@@ -186,9 +211,13 @@ func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.
 		delete(merged, expiresField)
 		in = merged
 	}
-	now := float64(g.deps.Clock.Now().Unix())
+	at := g.deps.Clock.Now()
 	full := record.Complete(in)
 	for _, f := range record.Fields {
+		now := float64(at.Unix())
+		if f.Kind == schema.Number {
+			now = float64(at.UnixMilli()) / 1000
+		}
 		switch {
 		case f.Name == "updated_at":
 			full[f.Name] = now

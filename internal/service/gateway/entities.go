@@ -410,10 +410,7 @@ func checkRouteHeaderName(v any) string {
 	if strings.EqualFold(s, "host") {
 		return "cannot contain 'host' header, which must be specified in the 'hosts' attribute"
 	}
-	if !headerForm.MatchString(s) {
-		return "bad header name '" + s + "', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
-	}
-	return ""
+	return checkHeaderName(v)
 }
 
 func checkRouteHeaderValue(v any) string {

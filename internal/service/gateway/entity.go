@@ -3,7 +3,6 @@ package gateway
 import (
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -54,10 +53,7 @@ func (s *Service) GRPC() bool { return s.Protocol&(GRPC|GRPCS) != 0 }
 
 // address derives Authority and HostHeader.
 func (s *Service) address() {
-	host := s.Host
-	if strings.Contains(host, ":") {
-		host = "[" + strings.Trim(host, "[]") + "]"
-	}
+	host := bracket(s.Host)
 	s.Authority = host + ":" + strconv.Itoa(s.Port)
 	s.HostHeader = s.Authority
 	if s.TLS() && s.Port == 443 || !s.TLS() && s.Port == 80 {

@@ -71,7 +71,7 @@ func New(d Deps) (*Gateway, error) {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 	})
 	plugins := g.pluginsEntity()
-	entities := []*schema.Entity{services, routes, consumers, plugins, vaults, keySets, keys}
+	entities := []*schema.Entity{services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {

@@ -52,8 +52,7 @@ func register(s *store.Store, e *schema.Entity) collection {
 	}
 	if len(e.UniqueTogether) > 0 {
 		rules = append(rules, store.Unique(togetherRule, func(r *schema.Record) []string {
-			key, _ := json.Marshal(together(e, *r))
-			return []string{string(key)}
+			return []string{togetherValue(e, *r)}
 		}))
 	}
 	return store.Register(s, prefix+e.Name, rules...)
@@ -85,6 +84,12 @@ func together(e *schema.Entity, r schema.Record) schema.Record {
 		out[name] = r[name]
 	}
 	return out
+}
+
+// togetherValue is what they are indexed by.
+func togetherValue(e *schema.Entity, r schema.Record) string {
+	key, _ := json.Marshal(together(e, r))
+	return string(key)
 }
 
 // collection returns the collection of an entity by its name.

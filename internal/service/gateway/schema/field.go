@@ -102,6 +102,11 @@ type Entity struct {
 	NestedPath  string // under a parent where that differs again: "key-auth"
 	EndpointKey string // unique field that stands in for the id in paths; "" for none
 	Record      *Field
+	// KeyUnder is a field that stands in for the id in paths under the parent, with which
+	// it is unique together; "" for none.
+	KeyUnder string
+	// OnlyNested entities are reached under their parents alone.
+	OnlyNested bool
 	// UniqueTogether lists fields that must be unique in combination; nil counts as a value.
 	UniqueTogether []string
 	NoUpdatedAt    bool
