@@ -265,6 +265,7 @@ func (c *clientConn) readHead(x *gateway.Exchange) error {
 			if err := http1.ParseRequest(c.buf[c.r:c.r+n], &c.head, &x.Request.Header); err != nil {
 				return err
 			}
+			x.Times.HeadIn = n
 			c.r += n
 			c.base = c.r
 			return nil

@@ -49,6 +49,7 @@ func (c *clientConn) reply(x *gateway.Exchange) {
 		out = c.appendConnection(out)
 	}
 	out = append(out, "\r\n"...)
+	x.Times.HeadOut = len(out)
 	if c.head.Method != "HEAD" {
 		out = append(out, body...)
 		x.Times.BytesOut = int64(len(body))

@@ -43,6 +43,8 @@ type Service struct {
 	// protocol's own.
 	Authority  string
 	HostHeader string
+
+	doc *document
 }
 
 // TLS reports whether the service is spoken to over TLS.
@@ -82,6 +84,7 @@ type Route struct {
 	snis          []hostRule
 	regexPriority int
 	createdAt     int64
+	doc           *document
 }
 
 // hostRule is one entry of hosts or snis: exact, or with a wildcard as its first or last
@@ -135,6 +138,8 @@ type Consumer struct {
 	Username string
 	CustomID string
 	Tags     []string
+	// CreatedAt and UpdatedAt are seconds since 1970.
+	CreatedAt, UpdatedAt int64
 }
 
 // Credential is what an authentication plugin found: the identity of a stored

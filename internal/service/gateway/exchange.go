@@ -114,6 +114,8 @@ type Times struct {
 	UpstreamStart  time.Time // the first attempt began
 	UpstreamHeader time.Time // the upstream's head was read
 	End            time.Time // the answer was written
+	HeadIn         int       // bytes of the request's head; 0 where the engine cannot tell
+	HeadOut        int       // bytes of the answer's head; 0 where the engine cannot tell
 	BytesIn        int64     // of the request's body
 	BytesOut       int64     // of the answer's body
 	UpstreamStatus int

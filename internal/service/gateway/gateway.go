@@ -228,7 +228,8 @@ func (g *Gateway) Consumer(idOrName string) (*Consumer, bool) {
 	if !ok {
 		return nil, false
 	}
-	return &Consumer{ID: id, Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"])}, true
+	return &Consumer{ID: id, Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"]),
+		CreatedAt: int64(num(r["created_at"])), UpdatedAt: int64(num(r["updated_at"]))}, true
 }
 
 // ByID finds an entity of a collection.

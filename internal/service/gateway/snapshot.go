@@ -140,7 +140,8 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 
 func compileService(id string, r schema.Record) *Service {
 	s := &Service{
-		ID: id, Name: str(r["name"]), Protocol: protocolByName[str(r["protocol"])],
+		doc: &document{record: r},
+		ID:  id, Name: str(r["name"]), Protocol: protocolByName[str(r["protocol"])],
 		Host: str(r["host"]), Port: num(r["port"]), Path: str(r["path"]), Tags: list(r["tags"]),
 		Retries:        num(r["retries"]),
 		ConnectTimeout: millis(r["connect_timeout"]),
@@ -155,7 +156,8 @@ func compileService(id string, r schema.Record) *Service {
 
 func compileRoute(id string, r schema.Record, service *Service) *Route {
 	route := &Route{
-		ID: id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
+		doc: &document{record: r},
+		ID:  id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
 		RedirectStatus: num(r["https_redirect_status_code"]),
 		methods:        list(r["methods"]),
 		regexPriority:  num(r["regex_priority"]),
