@@ -8,7 +8,7 @@ func TestUnservedCollections(t *testing.T) {
 	a := newAdmin(t)
 	a.must(201, "POST", "/consumers", "username=alice")
 	for _, path := range []string{
-		"/certificates", "/ca_certificates", "/snis", "/acls", "/basic-auths",
+		"/acls", "/basic-auths",
 		"/hmac-auths", "/jwts", "/oauth2", "/oauth2_tokens", "/consumers/alice/acls", "/consumers/alice/basic-auth", "/consumers/alice/jwt",
 	} {
 		page := a.must(200, "GET", path+"?size=1000", "")
@@ -21,7 +21,6 @@ func TestUnservedCollections(t *testing.T) {
 		}
 	}
 	for path, methods := range map[string][]string{
-		"/certificates/c":                 {"PUT"},
 		"/consumers/nobody/acls":          nil,
 		"/consumers/alice/jwt/x":          {"PUT"},
 		"/targets":                        nil,
