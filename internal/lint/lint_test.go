@@ -171,11 +171,30 @@ func TestFences(t *testing.T) {
 					t.Errorf("%s imports %s: %s", s.path(), imp, f.why)
 				}
 			}
-			if level, _ := floor(s.dir); level <= 1 && imp == "net/http" {
-				t.Errorf("%s imports net/http: fronts serve HTTP, services do not", s.path())
+			if level, _ := floor(s.dir); imp == "net/http" && (level == 0 || level == 1 && servesHTTP(s.file)) {
+				t.Errorf("%s serves HTTP: that is for fronts; services may only be clients", s.path())
 			}
 		}
 	}
+}
+
+// servesHTTP reports whether a file uses the side of net/http that serves.
+func servesHTTP(f *ast.File) (serves bool) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "http" {
+			switch name := sel.Sel.Name; {
+			case name == "ResponseWriter", name == "Server", strings.HasPrefix(name, "Handle"), strings.HasPrefix(name, "Serve"),
+				strings.HasPrefix(name, "ListenAndServe"), strings.HasPrefix(name, "NewServe"):
+				serves = true
+			}
+		}
+		return true
+	})
+	return serves
 }
 
 func TestEveryPackageHasOneDoc(t *testing.T) {

@@ -15,7 +15,11 @@ import (
 	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/delivery"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
+	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+	"sluice.dev/sluice/internal/service/gateway/plugin/hmacauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/references"
@@ -109,7 +113,7 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	undo.add(s.references.Close)
 	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Plugins: []gateway.Plugin{
-			keyauth.New(), ratelimiting.New(),
+			keyauth.New(), basicauth.New(), jwt.New(), hmacauth.New(), acl.New(), ratelimiting.New(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}),
 		}}); err != nil {
 		return nil, err

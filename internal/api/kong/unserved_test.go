@@ -8,8 +8,8 @@ func TestUnservedCollections(t *testing.T) {
 	a := newAdmin(t)
 	a.must(201, "POST", "/consumers", "username=alice")
 	for _, path := range []string{
-		"/acls", "/basic-auths",
-		"/hmac-auths", "/jwts", "/oauth2", "/oauth2_tokens", "/consumers/alice/acls", "/consumers/alice/basic-auth", "/consumers/alice/jwt",
+		"/certificates", "/ca_certificates", "/snis",
+		"/oauth2", "/oauth2_tokens", "/consumers/alice/oauth2",
 	} {
 		page := a.must(200, "GET", path+"?size=1000", "")
 		if data, ok := page["data"].([]any); !ok || len(data) != 0 || page["next"] != nil {
@@ -21,8 +21,9 @@ func TestUnservedCollections(t *testing.T) {
 		}
 	}
 	for path, methods := range map[string][]string{
-		"/consumers/nobody/acls":          nil,
-		"/consumers/alice/jwt/x":          {"PUT"},
+		"/certificates/c":                 {"PUT"},
+		"/consumers/nobody/oauth2":        nil,
+		"/consumers/alice/oauth2/x":       {"PUT"},
 		"/targets":                        nil,
 		"/nothing-kong-has":               nil,
 		"/consumers/alice/nothing":        nil,

@@ -71,7 +71,7 @@ func New(d Deps) (*Gateway, error) {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 	})
 	plugins := g.pluginsEntity()
-	entities := []*schema.Entity{certificates, snis, g.caCertificatesEntity(), services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
+	entities := []*schema.Entity{services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {
@@ -85,11 +85,7 @@ func New(d Deps) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: entity %q is declared twice", e.Name)
 		}
 		g.entities[e.Name] = e
-		var more []store.Rule[schema.Record]
-		if e == plugins {
-			more = append(more, g.configRefers("ca_certificates"))
-		}
-		g.collections[e.Name] = register(d.Store, e, more...)
+		g.collections[e.Name] = register(d.Store, e)
 	}
 	g.order = entities
 	g.current.Store(g.build(d.Store.Snapshot()))
@@ -110,8 +106,7 @@ func New(d Deps) (*Gateway, error) {
 // are read from the store when they are asked for.
 func compiles(collection string) bool {
 	switch collection {
-	case prefix + "services", prefix + "routes", prefix + "plugins",
-		prefix + "certificates", prefix + "snis", prefix + "ca_certificates":
+	case prefix + "services", prefix + "routes", prefix + "plugins":
 		return true
 	}
 	return false

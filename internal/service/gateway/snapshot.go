@@ -254,14 +254,5 @@ func num(v any) int {
 
 func millis(v any) time.Duration { return time.Duration(num(v)) * time.Millisecond }
 
-// list returns the strings of a list; nil for anything else.
-func list(v any) []string {
-	l, _ := v.([]any)
-	out := make([]string, 0, len(l))
-	for _, e := range l {
-		if s, ok := e.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
-}
+// list is schema.Strings by a shorter name.
+func list(v any) []string { return schema.Strings(v) }

@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 	"strings"
 
@@ -17,6 +18,7 @@ type Request struct {
 	Header []string // names and values by turns
 	Body   string
 	Ctx    context.Context
+	Minor  int // of HTTP/1
 }
 
 // Result is what became of it.
@@ -44,6 +46,7 @@ func Do(g *gateway.Gateway, r Request) Result {
 	defer g.End(x)
 	x.Conn = &gateway.Conn{Client: netip.MustParseAddrPort(r.IP + ":1"), ClientIP: r.IP, ServerPort: 80}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = r.Method, "http", 1, r.Host
+	x.Request.Minor = r.Minor
 	if r.Ctx != nil {
 		x.SetContext(r.Ctx)
 	}
@@ -77,4 +80,12 @@ func Do(g *gateway.Gateway, r Request) Result {
 		out.Consumer = c.Username
 	}
 	return out
+}
+
+// Says reports whether a result is an error of the gateway's with the message.
+func Says(r Result, message string) bool {
+	var body struct {
+		Message string `json:"message"`
+	}
+	return json.Unmarshal([]byte(r.Body), &body) == nil && body.Message == message
 }

@@ -16,7 +16,7 @@ func bodyValue(x *gateway.Exchange, name string) (value string, n int) {
 	body, media, boundary := readBody(x)
 	switch media {
 	case "application/x-www-form-urlencoded":
-		return queryValue(string(body), name)
+		return gateway.QueryValue(string(body), name)
 	case "application/json":
 		var members map[string]json.RawMessage
 		if json.Unmarshal(body, &members) != nil || json.Unmarshal(members[name], &value) != nil {
@@ -39,7 +39,7 @@ func removeFromBody(x *gateway.Exchange, name string) {
 	body, media, boundary := readBody(x)
 	switch media {
 	case "application/x-www-form-urlencoded":
-		if rest, removed := withoutArg(string(body), name); removed {
+		if rest, removed := gateway.WithoutArg(string(body), name); removed {
 			x.SetBody([]byte(rest))
 		}
 	case "application/json":
