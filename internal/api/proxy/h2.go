@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -100,50 +101,84 @@ func (h *h2Server) shutdown(ctx context.Context) {
 	}
 }
 
-// h2Upstreams are the ways to an upstream for requests that came in HTTP/2.
+// h2Upstreams are the ways to an upstream for requests that came in HTTP/2. Connections
+// are kept by what distinguishes them: the protocol, and how TLS is spoken.
 type h2Upstreams struct {
-	plain, secure, verified    *http.Transport // HTTP/1.1, as Kong speaks to HTTP services
-	grpc, grpcs, grpcsVerified *http.Transport
+	p  *Proxy
+	mu sync.Mutex
+	by map[h2Way]*h2Transport
 }
 
+type h2Way struct {
+	grpc bool        // HTTP/2; else HTTP/1.1, as Kong speaks to HTTP services
+	tls  *tls.Config // nil: clear text
+}
+
+type h2Transport struct {
+	*http.Transport
+	usedAt int64 // by Proxy.nanos
+}
+
+// maxH2Ways is how many are kept before those that nobody uses any more are dropped.
+const maxH2Ways = 16
+
 func newH2Upstreams(p *Proxy) *h2Upstreams {
-	transport := func(h2, secure, verify bool) *http.Transport {
-		protocols := new(http.Protocols)
-		protocols.SetHTTP1(!h2)
-		protocols.SetHTTP2(h2 && secure)
-		protocols.SetUnencryptedHTTP2(h2 && !secure)
-		return &http.Transport{
-			Protocols: protocols, DialContext: p.upstreams.dialer.DialContext, DisableCompression: true,
-			TLSClientConfig:        clientTLS(upstreamKey{verify: verify}, map[bool]string{true: "h2", false: "http/1.1"}[h2]),
-			MaxIdleConnsPerHost:    p.cfg.UpstreamIdle,
-			IdleConnTimeout:        p.cfg.UpstreamIdleTimeout,
-			MaxResponseHeaderBytes: 64 << 10,
-		}
-	}
-	return &h2Upstreams{
-		plain: transport(false, false, false), secure: transport(false, true, false), verified: transport(false, true, true),
-		grpc: transport(true, false, false), grpcs: transport(true, true, false), grpcsVerified: transport(true, true, true),
-	}
+	return &h2Upstreams{p: p, by: map[h2Way]*h2Transport{}}
 }
 
 func (u *h2Upstreams) of(s *gateway.Service) *http.Transport {
-	pick := func(plain, secure, verified *http.Transport) *http.Transport {
-		switch {
-		case !s.TLS():
-			return plain
-		case s.TLSVerify:
-			return verified
+	way := h2Way{grpc: s.GRPC()}
+	if s.TLS() {
+		way.tls = s.TLSConfig
+	}
+	now := u.p.nanos()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t := u.by[way]
+	if t == nil {
+		u.drop(now - 2*int64(u.p.cfg.UpstreamIdleTimeout))
+		t = &h2Transport{Transport: u.transport(way)}
+		u.by[way] = t
+	}
+	t.usedAt = now
+	return t.Transport
+}
+
+// drop gives up the ways not used since a moment, where there are many: a change of a
+// certificate makes a new way and leaves the old one behind.
+func (u *h2Upstreams) drop(before int64) {
+	if len(u.by) < maxH2Ways {
+		return
+	}
+	for way, t := range u.by {
+		if t.usedAt < before {
+			delete(u.by, way)
+			t.CloseIdleConnections()
 		}
-		return secure
 	}
-	if s.GRPC() {
-		return pick(u.grpc, u.grpcs, u.grpcsVerified)
+}
+
+func (u *h2Upstreams) transport(way h2Way) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!way.grpc)
+	protocols.SetHTTP2(way.grpc && way.tls != nil)
+	protocols.SetUnencryptedHTTP2(way.grpc && way.tls == nil)
+	t := &http.Transport{
+		Protocols: protocols, DialContext: u.p.upstreams.dialer.DialContext, DisableCompression: true,
+		MaxIdleConnsPerHost:    u.p.cfg.UpstreamIdle,
+		IdleConnTimeout:        u.p.cfg.UpstreamIdleTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
 	}
-	return pick(u.plain, u.secure, u.verified)
+	if way.tls != nil {
+		t.TLSClientConfig = clientTLS(upstreamKey{tls: way.tls}, map[bool]string{true: "h2", false: "http/1.1"}[way.grpc])
+	}
+	return t
 }
 
 func (u *h2Upstreams) close() {
-	for _, t := range []*http.Transport{u.plain, u.secure, u.verified, u.grpc, u.grpcs, u.grpcsVerified} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, t := range u.by {
 		t.CloseIdleConnections()
 	}
 }

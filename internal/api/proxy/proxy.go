@@ -35,7 +35,8 @@ type Config struct {
 	UpstreamIdle        int
 	UpstreamIdleTimeout time.Duration
 	UpstreamRequests    int
-	// TLS is the configuration of the TLS listener; NextProtos is set by the proxy.
+	// TLS is the configuration of the TLS listener. Its certificates are for the names that
+	// the gateway has none for; protocols and clients' certificates are the proxy's matter.
 	TLS *tls.Config
 }
 
@@ -142,8 +143,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		if p.cfg.TLS == nil {
 			return errors.New("proxy: a TLS listener needs a TLS configuration")
 		}
-		tlsConfig = p.cfg.TLS.Clone()
-		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+		tlsConfig = newFront(p.gw, p.cfg.TLS).base
 	}
 	stop := context.AfterFunc(ctx, p.stopAccepting)
 	defer stop()

@@ -17,8 +17,8 @@ import (
 // upstreamKey tells which connections may be used for one another.
 type upstreamKey struct {
 	authority  string
-	serverName string // for TLS; empty for clear text
-	verify     bool
+	serverName string      // for TLS; empty for clear text
+	tls        *tls.Config // of the service
 }
 
 // upstreamConn is one HTTP/1 connection to an upstream.
@@ -56,7 +56,7 @@ func (u *upstreams) init(p *Proxy) {
 func keyOf(s *gateway.Service) upstreamKey {
 	k := upstreamKey{authority: s.Authority}
 	if s.TLS() {
-		k.serverName, k.verify = s.Host, s.TLSVerify
+		k.serverName, k.tls = s.Host, s.TLSConfig
 	}
 	return k
 }
@@ -113,12 +113,11 @@ func (u *upstreams) dial(ctx context.Context, s *gateway.Service, key upstreamKe
 	return c, nil
 }
 
-// clientTLS is the configuration for TLS to an upstream. As Kong does, it verifies the
-// upstream's certificate only where the service asks for it.
+// clientTLS is the configuration for TLS to an upstream.
 func clientTLS(key upstreamKey, proto string) *tls.Config {
-	return &tls.Config{
-		ServerName: key.serverName, InsecureSkipVerify: !key.verify, NextProtos: []string{proto}, MinVersion: tls.VersionTLS12,
-	}
+	c := key.tls.Clone()
+	c.ServerName, c.NextProtos = key.serverName, []string{proto}
+	return c
 }
 
 // put keeps a connection for the next request, or closes it.

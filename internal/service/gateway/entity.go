@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"regexp"
 	"strconv"
 	"time"
@@ -36,7 +37,9 @@ type Service struct {
 	ReadTimeout    time.Duration // between two reads, not for the whole answer
 	WriteTimeout   time.Duration // between two writes
 
-	TLSVerify bool
+	// TLSConfig is how TLS is spoken to the upstream, without ServerName and NextProtos; nil
+	// for clear text. Connections may be used for one another only where it is the same one.
+	TLSConfig *tls.Config
 
 	// Authority is host:port, and HostHeader what the Host header says where the route
 	// does not preserve the client's: the host, and the port where it is not the

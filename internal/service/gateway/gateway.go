@@ -106,7 +106,8 @@ func New(d Deps) (*Gateway, error) {
 // are read from the store when they are asked for.
 func compiles(collection string) bool {
 	switch collection {
-	case prefix + "services", prefix + "routes", prefix + "plugins":
+	case prefix + "services", prefix + "routes", prefix + "plugins",
+		prefix + "upstreams", prefix + "certificates", prefix + "snis", prefix + "ca_certificates":
 		return true
 	}
 	return false

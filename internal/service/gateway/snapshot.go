@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"math"
 	"regexp"
 	"slices"
@@ -33,6 +34,9 @@ type snapshot struct {
 	consumerPlugins    map[string]bool
 	consumerChains     sync.Map // chainKey → *chain
 	consumerChainCount atomic.Int64
+
+	material *material
+	asks     asks
 
 	refs atomic.Int64 // one for being current, one for every exchange
 }
@@ -70,6 +74,9 @@ type compiled struct {
 	services map[*schema.Record]*Service
 	routes   map[*schema.Record]*compiledRoute
 	plugins  map[*schema.Record]*instance
+
+	material    compiledMaterial
+	upstreamTLS map[identity]*tls.Config
 }
 
 type compiledRoute struct {
@@ -84,12 +91,20 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		services: make(map[*schema.Record]*Service, len(old.services)),
 		routes:   make(map[*schema.Record]*compiledRoute, len(old.routes)),
 		plugins:  make(map[*schema.Record]*instance, len(old.plugins)),
+
+		material: g.material(view), upstreamTLS: map[identity]*tls.Config{},
 	}
 	services := make(map[string]*Service, len(old.services))
 	for id, doc := range g.collection("services").All(view, "") {
 		s := old.services[doc]
 		if s == nil {
 			s = compileService(id, *doc)
+		}
+		if s.TLS() {
+			if c := g.upstreamTLS(view, next.material.material, *doc, next.upstreamTLS); s.TLSConfig != c {
+				s = compileService(id, *doc)
+				s.TLSConfig = c
+			}
 		}
 		next.services[doc], services[id] = s, s
 	}
@@ -107,7 +122,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 	}
 	s := &snapshot{
 		gw: g, revision: view.Revision(), plugins: map[scope][]*instance{}, consumerPlugins: map[string]bool{},
-		chains: make([]atomic.Pointer[chain], len(routes)),
+		chains: make([]atomic.Pointer[chain], len(routes)), material: next.material.material,
 	}
 	for id, doc := range g.collection("plugins").All(view, "") {
 		if enabled, _ := (*doc)["enabled"].(bool); !enabled {
@@ -131,6 +146,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		s.router = newRouter(routes)
 	}
 	s.routed = routes
+	s.asks = s.compileAsks()
 	s.global = newChain(s.applicable(nil, ""))
 	s.refs.Store(1)
 	g.compiled = next
@@ -149,7 +165,6 @@ func compileService(id string, r schema.Record) *Service {
 		WriteTimeout:   millis(r["write_timeout"]),
 	}
 	s.Enabled, _ = r["enabled"].(bool)
-	s.TLSVerify, _ = r["tls_verify"].(bool)
 	s.address()
 	return s
 }
