@@ -177,7 +177,9 @@ func (g *Gateway) Certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if c == nil {
 		return nil
 	}
-	return c.pick(hello.SupportsCertificate)
+	anyName := *hello // which certificate a name has is the configuration's decision, not the certificate's
+	anyName.ServerName = ""
+	return c.pick(anyName.SupportsCertificate)
 }
 
 func serverName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
