@@ -142,5 +142,10 @@ func (a *api) recordFor(r *request, e *schema.Entity) schema.Record {
 	if v, ok := out["ttl"]; ok && e.Expires {
 		out["ttl"] = (&schema.Field{Kind: schema.Integer}).Coerce(v)
 	}
+	if l := e.Labels; l != nil {
+		if v, ok := out[l.Field.Name]; ok {
+			out[l.Field.Name] = l.Field.Coerce(v)
+		}
+	}
 	return out
 }

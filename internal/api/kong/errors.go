@@ -16,14 +16,15 @@ type code struct {
 }
 
 var codes = map[*fault.Reason]code{
-	gateway.InvalidKey:       {1, "invalid primary key", http.StatusBadRequest},
-	gateway.SchemaViolation:  {2, "schema violation", http.StatusBadRequest},
-	gateway.UnknownReference: {4, "foreign key violation", http.StatusBadRequest},
-	gateway.StillReferenced:  {4, "foreign key violation", http.StatusBadRequest},
-	gateway.NotUnique:        {5, "unique constraint violation", http.StatusConflict},
-	gateway.InvalidOffset:    {7, "invalid offset", http.StatusBadRequest},
-	gateway.InvalidOptions:   {11, "invalid options", http.StatusBadRequest},
-	gateway.UnresolvedName:   {13, "foreign keys unresolved", http.StatusBadRequest},
+	gateway.InvalidKey:         {1, "invalid primary key", http.StatusBadRequest},
+	gateway.SchemaViolation:    {2, "schema violation", http.StatusBadRequest},
+	gateway.UnknownReference:   {4, "foreign key violation", http.StatusBadRequest},
+	gateway.StillReferenced:    {4, "foreign key violation", http.StatusBadRequest},
+	gateway.NotUnique:          {5, "unique constraint violation", http.StatusConflict},
+	gateway.InvalidOffset:      {7, "invalid offset", http.StatusBadRequest},
+	gateway.InvalidOptions:     {11, "invalid options", http.StatusBadRequest},
+	gateway.UnresolvedName:     {13, "foreign keys unresolved", http.StatusBadRequest},
+	gateway.ReferencedByOthers: {15, "referenced by others", http.StatusBadRequest},
 }
 
 // invalidSize is Kong's code for a page size; it has no Reason, since sizes are a matter

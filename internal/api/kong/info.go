@@ -114,7 +114,7 @@ func (a *api) endpoints(*request) answer {
 			}
 			under := "/" + parent.AdminPath() + "/{" + parent.Name + "}/" + e.PathUnder()
 			out = append(out, under, under+"/{"+e.Name+"}")
-			if !e.OnlyNested {
+			if !e.OnlyNested && !f.NoEndpoint {
 				out = append(out, one+"/"+f.Name)
 			}
 		}

@@ -271,7 +271,7 @@ func (a *api) byPath(segment string) *schema.Entity {
 
 func foreignField(e *schema.Entity, name string) *schema.Field {
 	f := e.Record.Field(name)
-	if f == nil || f.Kind != schema.Foreign {
+	if f == nil || f.Kind != schema.Foreign || f.NoEndpoint {
 		return nil
 	}
 	return f

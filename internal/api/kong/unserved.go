@@ -10,16 +10,13 @@ import (
 //
 // Clients that carry over a whole configuration, decK above all, read every collection
 // Kong has before they touch one. That there is nothing in these is the truth, so reading
-// them gives an empty page; writing is refused, so that nobody takes a certificate for
+// them gives an empty page; writing is refused, so that nobody takes an entity for
 // stored that is not.
 var unserved = []struct {
 	path   string
 	nested string // under a parent, where it differs
 	under  []string
 }{
-	{path: "certificates"},
-	{path: "snis", under: []string{"certificates"}},
-	{path: "ca_certificates"},
 	{path: "oauth2", under: []string{"consumers"}},
 	{path: "oauth2_tokens"},
 }

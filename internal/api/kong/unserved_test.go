@@ -8,7 +8,6 @@ func TestUnservedCollections(t *testing.T) {
 	a := newAdmin(t)
 	a.must(201, "POST", "/consumers", "username=alice")
 	for _, path := range []string{
-		"/certificates", "/ca_certificates", "/snis",
 		"/oauth2", "/oauth2_tokens", "/consumers/alice/oauth2",
 	} {
 		page := a.must(200, "GET", path+"?size=1000", "")
@@ -21,7 +20,6 @@ func TestUnservedCollections(t *testing.T) {
 		}
 	}
 	for path, methods := range map[string][]string{
-		"/certificates/c":                 {"PUT"},
 		"/consumers/nobody/oauth2":        nil,
 		"/consumers/alice/oauth2/x":       {"PUT"},
 		"/targets":                        nil,

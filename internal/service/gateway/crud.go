@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -50,12 +52,20 @@ func (g *Gateway) GetUnder(e *schema.Entity, parent, parentID, key string) (sche
 func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record) (schema.Record, error) {
 	var stored schema.Record
 	err := g.change(ctx, func(tx *store.Tx) error {
-		full, err := g.complete(tx, e, r, nil)
+		in := maps.Clone(r)
+		labels, err := g.takeLabels(tx, e, in, "")
+		if err != nil {
+			return err
+		}
+		full, err := g.complete(tx, e, in, nil)
 		if err != nil {
 			return err
 		}
 		stored = full
-		return g.write(tx, e, full, true)
+		if err := g.write(tx, e, full, true); err != nil {
+			return err
+		}
+		return g.relabel(tx, e, full["id"].(string), labels)
 	})
 	if err != nil {
 		return nil, err
@@ -68,14 +78,24 @@ func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record)
 func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r schema.Record) (schema.Record, error) {
 	var stored schema.Record
 	err := g.change(ctx, func(tx *store.Tx) error {
-		in := schema.Record{}
-		for k, v := range r {
-			in[k] = v
+		in := maps.Clone(r)
+		if in == nil {
+			in = schema.Record{}
 		}
 		id, old, exists := g.find(tx, e, key)
+		labels, err := g.takeLabels(tx, e, in, id)
+		if err != nil {
+			return err
+		}
 		switch {
 		case schema.IsUUID(key):
 			in["id"] = strings.ToLower(key)
+		case e.Labels != nil && exists:
+			in["id"] = id
+		case e.Labels != nil:
+			if delete(in, "id"); !slices.Contains(labels, key) {
+				labels = append(labels, key)
+			}
 		case e.EndpointKey == "":
 			return notFound()
 		default:
@@ -97,7 +117,10 @@ func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r s
 			return err
 		}
 		stored = full
-		return g.write(tx, e, full, false)
+		if err := g.write(tx, e, full, false); err != nil {
+			return err
+		}
+		return g.relabel(tx, e, full["id"].(string), labels)
 	})
 	if err != nil {
 		return nil, err
@@ -116,12 +139,20 @@ func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch
 		if v, given := patch["id"]; given && v != id {
 			return violated(schema.Violations{"id": "immutable field cannot be updated"})
 		}
-		full, err := g.complete(tx, e, patch, old)
+		in := maps.Clone(patch)
+		labels, err := g.takeLabels(tx, e, in, id)
+		if err != nil {
+			return err
+		}
+		full, err := g.complete(tx, e, in, old)
 		if err != nil {
 			return err
 		}
 		stored = full
-		return g.write(tx, e, full, false)
+		if err := g.write(tx, e, full, false); err != nil {
+			return err
+		}
+		return g.relabel(tx, e, id, labels)
 	})
 	if err != nil {
 		return nil, err
@@ -150,7 +181,11 @@ func (g *Gateway) Delete(ctx context.Context, e *schema.Entity, key string) (exi
 
 // Validate checks a record as Create would, without storing it.
 func (g *Gateway) Validate(e *schema.Entity, r schema.Record) error {
-	_, err := g.complete(g.deps.Store.Snapshot(), e, r, nil)
+	view, in := g.deps.Store.Snapshot(), maps.Clone(r)
+	if _, err := g.takeLabels(view, e, in, ""); err != nil {
+		return err
+	}
+	_, err := g.complete(view, e, in, nil)
 	return err
 }
 
@@ -239,6 +274,9 @@ func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.
 			full[f.Name] = f.Seal(given, full)
 		}
 	}
+	if e.Derive != nil {
+		e.Derive(full)
+	}
 	full["id"] = strings.ToLower(full["id"].(string))
 	if expires != nil {
 		full[expiresField] = expires
@@ -313,15 +351,17 @@ func (g *Gateway) write(tx *store.Tx, e *schema.Entity, r schema.Record, insert 
 // present returns a record as clients see it. Stored records are shared, so it is a copy
 // where anything differs.
 func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
-	at, ok := r[expiresField].(float64)
-	if !ok {
+	at, expires := r[expiresField].(float64)
+	if !expires && e.Labels == nil {
 		return r
 	}
-	out := make(schema.Record, len(r))
-	for k, v := range r {
-		out[k] = v
+	out := maps.Clone(r)
+	if expires {
+		delete(out, expiresField)
+		out["ttl"] = max(at-float64(g.deps.Clock.Now().Unix()), 0)
 	}
-	delete(out, expiresField)
-	out["ttl"] = max(at-float64(g.deps.Clock.Now().Unix()), 0)
+	if e.Labels != nil {
+		out[e.Labels.Field.Name] = g.labels(g.deps.Store.Snapshot(), e, r["id"].(string))
+	}
 	return out
 }

@@ -70,20 +70,25 @@ var services = &schema.Entity{
 		timeoutField("read_timeout", "between two reads"),
 		fieldTags,
 		{Name: "client_certificate", Kind: schema.Foreign, Reference: "certificates",
-			Unserved: "client certificates are not served yet"},
+			Description: "The certificate to show to the upstream."},
 		{Name: "tls_verify", Kind: schema.Boolean, Description: "Verify the upstream's certificate."},
 		{Name: "tls_verify_depth", Kind: schema.Integer, Between: []float64{0, 64},
-			Unserved: "a verification depth is not served yet"},
-		{Name: "ca_certificates", Kind: schema.Array, Elements: &schema.Field{Kind: schema.String, UUID: true},
-			Unserved: "CA certificates are not served yet"},
+			Description: "How many intermediate certificates may lie between the upstream's and the authority's."},
+		{Name: "ca_certificates", Kind: schema.Array, Description: "The authorities to verify by; else the system's.",
+			Elements: &schema.Field{Kind: schema.String, UUID: true, Reference: "ca_certificates"}},
 		{Name: "enabled", Kind: schema.Boolean, Required: true, Default: true},
 	}, Checks: []schema.Check{
 		{If: &schema.Conditional{Field: "protocol", Is: oneOf("tcp", "tls", "udp", "grpc", "grpcs"),
 			Then: "path", Match: schema.Match{EqNull: true}}},
-		{If: &schema.Conditional{Field: "protocol", Is: oneOf("http", "tcp", "udp", "grpc", "tls_passthrough"),
-			Then: "tls_verify", Match: schema.Match{EqNull: true}}},
+		onlyByTLS("client_certificate"), onlyByTLS("tls_verify"), onlyByTLS("tls_verify_depth"), onlyByTLS("ca_certificates"),
 	}},
 	Shorthands: map[string]func(any, schema.Record) string{"url": expandURL},
+}
+
+// onlyByTLS refuses a service's field where the service is not spoken to over TLS.
+func onlyByTLS(field string) schema.Check {
+	return schema.Check{If: &schema.Conditional{Field: "protocol", Is: oneOf("http", "tcp", "udp", "grpc", "tls_passthrough"),
+		Then: field, Match: schema.Match{EqNull: true}}}
 }
 
 var routes = &schema.Entity{

@@ -99,7 +99,7 @@ var upstreams = &schema.Entity{
 		fieldTags,
 		{Name: "host_header", Kind: schema.String, Check: checkHostPort},
 		{Name: "client_certificate", Kind: schema.Foreign, Reference: "certificates",
-			Unserved: "client certificates are not served yet"},
+			Description: "The certificate to show to targets, where the service has none."},
 		{Name: "use_srv_name", Kind: schema.Boolean, Default: false},
 	}, Checks: []schema.Check{
 		needs("hash_on", "header", "hash_on_header"), needs("hash_fallback", "header", "hash_fallback_header"),

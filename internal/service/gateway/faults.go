@@ -11,16 +11,17 @@ import (
 
 // Reasons the service returns.
 var (
-	SchemaViolation  = &fault.Reason{Kind: fault.Invalid, Name: "SchemaViolation"}
-	InvalidKey       = &fault.Reason{Kind: fault.Invalid, Name: "InvalidPrimaryKey"}
-	UnknownReference = &fault.Reason{Kind: fault.Invalid, Name: "ForeignKeyViolation"}
-	StillReferenced  = &fault.Reason{Kind: fault.Invalid, Name: "StillReferenced"}
-	UnresolvedName   = &fault.Reason{Kind: fault.Invalid, Name: "ForeignKeysUnresolved"}
-	NotUnique        = &fault.Reason{Kind: fault.Exists, Name: "UniqueConstraintViolation"}
-	NoSuchEntity     = &fault.Reason{Kind: fault.NotFound, Name: "NotFound"}
-	InvalidOffset    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOffset"}
-	InvalidOptions   = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOptions"}
-	InvalidReference = &fault.Reason{Kind: fault.Invalid, Name: "InvalidReferenceDocument"}
+	SchemaViolation    = &fault.Reason{Kind: fault.Invalid, Name: "SchemaViolation"}
+	InvalidKey         = &fault.Reason{Kind: fault.Invalid, Name: "InvalidPrimaryKey"}
+	UnknownReference   = &fault.Reason{Kind: fault.Invalid, Name: "ForeignKeyViolation"}
+	StillReferenced    = &fault.Reason{Kind: fault.Invalid, Name: "StillReferenced"}
+	ReferencedByOthers = &fault.Reason{Kind: fault.Invalid, Name: "ReferencedByOthers"}
+	UnresolvedName     = &fault.Reason{Kind: fault.Invalid, Name: "ForeignKeysUnresolved"}
+	NotUnique          = &fault.Reason{Kind: fault.Exists, Name: "UniqueConstraintViolation"}
+	NoSuchEntity       = &fault.Reason{Kind: fault.NotFound, Name: "NotFound"}
+	InvalidOffset      = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOffset"}
+	InvalidOptions     = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOptions"}
+	InvalidReference   = &fault.Reason{Kind: fault.Invalid, Name: "InvalidReferenceDocument"}
 )
 
 // Error is a refused change, with what is wrong by field.

@@ -71,7 +71,7 @@ func New(d Deps) (*Gateway, error) {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 	})
 	plugins := g.pluginsEntity()
-	entities := []*schema.Entity{services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
+	entities := []*schema.Entity{certificates, snis, g.caCertificatesEntity(), services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {
@@ -85,7 +85,11 @@ func New(d Deps) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: entity %q is declared twice", e.Name)
 		}
 		g.entities[e.Name] = e
-		g.collections[e.Name] = register(d.Store, e)
+		var more []store.Rule[schema.Record]
+		if e == plugins {
+			more = append(more, g.configRefers("ca_certificates"))
+		}
+		g.collections[e.Name] = register(d.Store, e, more...)
 	}
 	g.order = entities
 	g.current.Store(g.build(d.Store.Snapshot()))

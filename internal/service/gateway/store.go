@@ -17,14 +17,14 @@ const (
 	uniqueRule   = "=" // and the field's name
 	togetherRule = "@together"
 	tagRule      = "@tag"
+	configRule   = "@config." // and the collection that plugins' configurations refer to
 	// expiresField holds the moment a record with a ttl ends, in seconds since 1970. It is
 	// stored and never shown.
 	expiresField = "@expires"
 )
 
 // register declares the entity's collection with the rules its fields imply.
-func register(s *store.Store, e *schema.Entity) collection {
-	var rules []store.Rule[schema.Record]
+func register(s *store.Store, e *schema.Entity, rules ...store.Rule[schema.Record]) collection {
 	for _, f := range e.Record.Fields {
 		name := f.Name
 		switch {
@@ -46,6 +46,9 @@ func register(s *store.Store, e *schema.Entity) collection {
 				}
 				return nil
 			}, on))
+		case f.Kind == schema.Array && f.Elements.Reference != "":
+			rules = append(rules, store.Refers(name, prefix+f.Elements.Reference,
+				func(r *schema.Record) []string { return list((*r)[name]) }, store.Restrict))
 		case name == "tags":
 			rules = append(rules, store.Index(tagRule, func(r *schema.Record) []string { return list((*r)["tags"]) }))
 		}
@@ -56,6 +59,24 @@ func register(s *store.Store, e *schema.Entity) collection {
 		}))
 	}
 	return store.Register(s, prefix+e.Name, rules...)
+}
+
+// configRefers makes references of the ids in plugins' configurations that are described
+// as ids of a collection.
+func (g *Gateway) configRefers(collection string) store.Rule[schema.Record] {
+	return store.Refers(configRule+collection, prefix+collection, func(r *schema.Record) (ids []string) {
+		k := g.kinds[str((*r)["name"])]
+		config, ok := (*r)["config"].(schema.Record)
+		if k == nil || !ok {
+			return nil
+		}
+		for _, f := range k.Config.Fields {
+			if f.Kind == schema.Array && f.Elements.Reference == collection {
+				ids = append(ids, list(config[f.Name])...)
+			}
+		}
+		return ids
+	}, store.Restrict)
 }
 
 // uniqueValue is what a unique field is indexed by. A secret is indexed by its digest, so
@@ -105,6 +126,10 @@ func (g *Gateway) find(r store.Reader, e *schema.Entity, key string) (id string,
 		doc, ok = c.Get(r, id)
 	case e.EndpointKey != "":
 		id, doc, ok = g.lookup(r, e, e.EndpointKey, key)
+	case e.Labels != nil:
+		if id, ok = g.labelled(r, e, key); ok {
+			doc, ok = c.Get(r, id)
+		}
 	}
 	if !ok || g.expired(*doc) {
 		return "", nil, false
@@ -132,13 +157,21 @@ func (g *Gateway) explain(e *schema.Entity, rec schema.Record, v *store.Violatio
 		}
 		return &Error{reason: NotUnique, Message: "UNIQUE violation detected on '" + lua(fields) + "'", Fields: fields}
 	case store.Dangling:
-		f := e.Record.Field(v.Rule)
+		to, field := "", v.Rule
+		if f := e.Record.Field(v.Rule); f == nil {
+			to, field = strings.TrimPrefix(v.Rule, configRule), "config"
+		} else if to = f.Reference; f.Kind == schema.Array {
+			to = f.Elements.Reference
+		}
 		ref := schema.Record{"id": v.Value}
-		msg := "the foreign key '" + lua(ref) + "' does not reference an existing '" + f.Reference + "' entity."
-		return &Error{reason: UnknownReference, Message: msg, Fields: schema.Record{f.Name: ref}}
+		msg := "the foreign key '" + lua(ref) + "' does not reference an existing '" + to + "' entity."
+		return &Error{reason: UnknownReference, Message: msg, Fields: schema.Record{field: ref}}
 	}
 	by := strings.TrimPrefix(v.By, prefix)
 	of := strings.TrimPrefix(v.Collection, prefix)
+	if of == "ca_certificates" {
+		return &Error{reason: ReferencedByOthers, Message: "ca certificate " + v.Key + " is still referenced by " + by}
+	}
 	return &Error{reason: StillReferenced,
 		Message: "an existing '" + by + "' entity references this '" + of + "' entity",
 		Fields:  schema.Record{"@referenced_by": by}}

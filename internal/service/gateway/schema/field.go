@@ -50,9 +50,12 @@ type Field struct {
 	// Subsets lists the sets from which all values of a set must come together.
 	Subsets [][]string
 
-	Reference string // of a foreign field: the collection it points into
+	Reference string // the collection a foreign field points into, or of an array's strings: whose ids they are
 	Cascade   bool   // of a foreign field: deleting what it points at deletes this too
-	Unique    bool
+	// NoEndpoint leaves out the path that leads from a record to what a foreign field
+	// points at.
+	NoEndpoint bool
+	Unique     bool
 	// EqNull refuses any value; Kong describes a scope a plugin does not have so.
 	EqNull        bool
 	Encrypted     bool
@@ -123,6 +126,19 @@ type Entity struct {
 	Variant func(r Record) (*Field, []Check, string)
 	// Expires lets a record carry "ttl", seconds after which it is gone.
 	Expires bool
+	// Derive fills the fields of a valid record that follow from others.
+	Derive func(r Record)
+	// Labels are names of a record that are kept as entities of their own; nil for none.
+	Labels *Labels
+}
+
+// Labels are the endpoint keys of those records of another entity that point at a record.
+// They show in the record as a list, are created, moved and removed by setting it, and
+// address the record beside its id. The SNIs of a certificate are such.
+type Labels struct {
+	Field   *Field // the list; it is not stored with the record
+	Entity  string // which holds the labels
+	Foreign string // that entity's field that points at the record
 }
 
 // AdminPath returns the first path segment of the entity's collection.
