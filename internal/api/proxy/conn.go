@@ -287,6 +287,7 @@ func (c *clientConn) readHead(x *gateway.Exchange) error {
 func (c *clientConn) fillExchange(x *gateway.Exchange) error {
 	r, h := &x.Request, &c.head
 	r.Method, r.Proto, r.Minor, r.Authority = h.Method, 1, h.Minor, h.Host
+	r.Expect = h.Expect
 	r.Scheme = "http"
 	if c.meta.TLS != nil {
 		r.Scheme = "https"

@@ -94,6 +94,8 @@ func (c *clientConn) badBody(x *gateway.Exchange, err error) {
 	switch {
 	case errors.As(err, &bad):
 		x.FailPlain(bad.Status, badRequestText(bad.Status))
+	case errors.Is(err, gateway.ErrBodyTooLarge):
+		x.Fail(413, gateway.TooLargeMessage)
 	case isTimeout(err):
 		x.FailPlain(408, "Request timeout")
 	default:

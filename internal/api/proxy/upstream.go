@@ -202,6 +202,8 @@ func failureCode(err error) int {
 func unreachable(x *gateway.Exchange, err error) {
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, gateway.ErrBodyTooLarge): // the client's, met while it was being sent
+		x.Fail(413, gateway.TooLargeMessage)
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		x.FailPlain(503, "name resolution failed")
 	case isTimeout(err) || errors.Is(err, context.DeadlineExceeded):

@@ -18,6 +18,31 @@ type requestBody struct {
 	buffered bool      // buf is the whole body
 }
 
+// TooLargeMessage is what a client is told whose body is larger than allowed.
+const TooLargeMessage = "Request size limit exceeded"
+
+// LimitBody gives the request up, with ErrBodyTooLarge, when more than limit bytes of its
+// body have come. It is for bodies of unknown length, which are counted on their way.
+func (x *Exchange) LimitBody(limit int64) {
+	if x.body.source != nil {
+		x.body.source = &limited{x.body.source, limit}
+	}
+}
+
+// limited is a stream that fails when it is longer than left.
+type limited struct {
+	io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, ErrBodyTooLarge
+	}
+	return n, err
+}
+
 // keptBody is the largest buffer kept for the next exchange.
 const keptBody = 64 << 10
 

@@ -415,7 +415,7 @@ func checkRouteHeaderName(v any) string {
 	if strings.EqualFold(s, "host") {
 		return "cannot contain 'host' header, which must be specified in the 'hosts' attribute"
 	}
-	return checkHeaderName(v)
+	return CheckHeaderName(v)
 }
 
 func checkRouteHeaderValue(v any) string {

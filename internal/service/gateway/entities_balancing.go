@@ -12,7 +12,7 @@ var (
 	hashInputs  = []string{"none", "consumer", "ip", "header", "cookie", "path", "query_arg", "uri_capture"}
 	fieldHashOn = &schema.Field{Kind: schema.String, Default: "none", OneOf: oneOf(hashInputs...)}
 	fieldParam  = &schema.Field{Kind: schema.String}
-	fieldHeader = &schema.Field{Kind: schema.String, Check: checkHeaderName}
+	fieldHeader = &schema.Field{Kind: schema.String, Check: CheckHeaderName}
 
 	fieldCount    = &schema.Field{Kind: schema.Integer, Default: 0, Between: []float64{0, 255}}
 	fieldSeconds  = &schema.Field{Kind: schema.Number, Default: 0, Between: []float64{0, 65535}}
@@ -246,7 +246,8 @@ func checkHostPort(v any) string {
 	return ""
 }
 
-func checkHeaderName(v any) string {
+// CheckHeaderName is the check of a field that names a header.
+func CheckHeaderName(v any) string {
 	if s := v.(string); !headerForm.MatchString(s) {
 		return "bad header name '" + s + "', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
 	}

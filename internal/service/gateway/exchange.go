@@ -71,6 +71,7 @@ type Request struct {
 	Header    Header // without Host; hop-by-hop lines are still there
 	Trailer   *Header
 	Length    int64 // of the body; -1 where it is unknown
+	Expect    bool  // the client waits to be asked for the body (HTTP/1 alone)
 }
 
 // Response is the answer on its way to the client. Of an upstream's answer, the Header has

@@ -81,5 +81,6 @@ func (in *instance) groupsOf(c *gateway.Consumer) []string {
 			groups = append(groups, g)
 		}
 	}
+	slices.Sort(groups)
 	return groups
 }

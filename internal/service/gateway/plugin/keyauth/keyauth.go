@@ -20,7 +20,7 @@ func New() gateway.Plugin {
 		Config: &schema.Field{Fields: []*schema.Field{
 			{Name: "key_names", Kind: schema.Array, Required: true, Default: []any{"apikey"}, LenMin: schema.Ptr(1),
 				Description: "Names a key is looked for under.",
-				Elements:    &schema.Field{Kind: schema.String, Check: checkName}},
+				Elements:    &schema.Field{Kind: schema.String, Check: gateway.CheckHeaderName}},
 			auth.HideCredentials(), auth.Anonymous(),
 			schema.Flag("key_in_header", "Look for the key in the headers.", true),
 			schema.Flag("key_in_query", "Look for the key in the query.", true),
@@ -33,15 +33,6 @@ func New() gateway.Plugin {
 		)},
 		New: newInstance,
 	}
-}
-
-func checkName(v any) string {
-	for _, c := range []byte(v.(string)) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return "bad header name '" + v.(string) + "', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
-		}
-	}
-	return ""
 }
 
 type instance struct {
