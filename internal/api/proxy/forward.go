@@ -27,17 +27,26 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 	x.Times.UpstreamStart = time.Now()
 	idempotent := isIdempotent(x.Request.Method)
 	fresh := false
-	for try := 0; ; try++ {
+	for try, start := 0, x.Times.UpstreamStart; ; {
 		if !fresh {
-			x.BeginTry(gateway.Try{Start: x.Times.UpstreamStart})
-		}
-		uc, err := p.upstreams.get(c.ctx, service, fresh)
-		if err != nil {
-			x.FailTry(failureCode(err))
-			if try < service.Retries && c.ctx.Err() == nil && !isTimeout(err) {
-				continue
+			if err := x.NextTry(start); err != nil {
+				p.log.Info("no address for the upstream", "service", service.Name, "host", service.Host, "err", err)
+				unreachable(x, err)
+				c.reply(x)
+				return
 			}
-			p.log.Info("upstream not reached", "service", service.Name, "address", service.Authority, "err", err)
+			try++
+		}
+		uc, err := p.upstreams.get(c.ctx, x, fresh)
+		if err != nil {
+			if c.ctx.Err() == nil {
+				x.FailTry(failureCode(err))
+				if try <= service.Retries {
+					fresh, start = false, time.Now()
+					continue
+				}
+			}
+			p.log.Info("upstream not reached", "service", service.Name, "address", x.Upstream.Address, "err", err)
 			unreachable(x, err)
 			c.reply(x)
 			return
@@ -53,12 +62,7 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 		}
 		uc.Conn.Close()
 		if fresh = again && idempotent && uc.reused; fresh {
-			try-- // a connection the upstream had given up is no attempt
-			continue
-		}
-		x.FailTry(failureCode(err))
-		if again && idempotent && try < service.Retries {
-			continue
+			continue // a connection the upstream had given up is no attempt
 		}
 		if c.written {
 			c.closing = true
@@ -70,12 +74,17 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 			c.reply(x)
 			return
 		}
-		p.log.Info("upstream did not answer", "service", service.Name, "address", service.Authority, "err", err)
 		var client *clientError
 		if errors.As(err, &client) {
 			c.badBody(x, client.err)
 			return
 		}
+		x.FailTry(failureCode(err))
+		if again && idempotent && try <= service.Retries {
+			start = time.Now()
+			continue
+		}
+		p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
 		unreachable(x, err)
 		c.reply(x)
 		return

@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +104,8 @@ func (h *h2Server) shutdown(ctx context.Context) {
 }
 
 // h2Upstreams are the ways to an upstream for requests that came in HTTP/2. Connections
-// are kept by what distinguishes them: the protocol, and how TLS is spoken.
+// are kept by what distinguishes them: the protocol, how TLS is spoken, and within these
+// the address and the name of the server.
 type h2Upstreams struct {
 	p  *Proxy
 	mu sync.Mutex
@@ -126,11 +129,7 @@ func newH2Upstreams(p *Proxy) *h2Upstreams {
 	return &h2Upstreams{p: p, by: map[h2Way]*h2Transport{}}
 }
 
-func (u *h2Upstreams) of(s *gateway.Service) *http.Transport {
-	way := h2Way{grpc: s.GRPC()}
-	if s.TLS() {
-		way.tls = s.TLSConfig
-	}
+func (u *h2Upstreams) of(way h2Way) *http.Transport {
 	now := u.p.nanos()
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -159,20 +158,47 @@ func (u *h2Upstreams) drop(before int64) {
 }
 
 func (u *h2Upstreams) transport(way h2Way) *http.Transport {
-	protocols := new(http.Protocols)
+	protocols, proto := new(http.Protocols), "http/1.1"
 	protocols.SetHTTP1(!way.grpc)
-	protocols.SetHTTP2(way.grpc && way.tls != nil)
-	protocols.SetUnencryptedHTTP2(way.grpc && way.tls == nil)
-	t := &http.Transport{
-		Protocols: protocols, DialContext: u.p.upstreams.dialer.DialContext, DisableCompression: true,
+	if way.grpc {
+		protocols.SetHTTP2(way.tls != nil)
+		protocols.SetUnencryptedHTTP2(way.tls == nil)
+		proto = "h2"
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := ctx.Value(h2DialKey{}).(*h2Dial)
+		conn, _, err := u.p.upstreams.dial(ctx, d.key, d.wait, proto)
+		return conn, err
+	}
+	return &http.Transport{
+		Protocols: protocols, DialContext: dial, DialTLSContext: dial, DisableCompression: true,
 		MaxIdleConnsPerHost:    u.p.cfg.UpstreamIdle,
 		IdleConnTimeout:        u.p.cfg.UpstreamIdleTimeout,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	if way.tls != nil {
-		t.TLSClientConfig = clientTLS(upstreamKey{tls: way.tls}, map[bool]string{true: "h2", false: "http/1.1"}[way.grpc])
+}
+
+// h2Dial tells the transport's dialer, in the request's context, where to connect.
+type h2Dial struct {
+	key  upstreamKey
+	wait time.Duration
+}
+
+type h2DialKey struct{}
+
+// roundTrip sends the request where the attempt in progress goes.
+func (u *h2Upstreams) roundTrip(out *http.Request, x *gateway.Exchange) (*http.Response, error) {
+	service, key := x.Upstream.Service, u.p.upstreams.keyOf(x)
+	key.serverName = strings.Clone(key.serverName)
+	out.Host = strings.Clone(x.Upstream.HostHeader)
+	// The transport keeps its connections by URL.Host. It stands for address and name of
+	// the server, and nobody resolves it: the dialer goes by the key.
+	out.URL.Host = key.addr.String()
+	if key.tls != nil {
+		out.URL.Host = hex.EncodeToString([]byte(key.addr.String()+" "+key.serverName)) + ":443"
 	}
-	return t
+	out = out.WithContext(context.WithValue(out.Context(), h2DialKey{}, &h2Dial{key, service.ConnectTimeout}))
+	return u.of(h2Way{service.GRPC(), key.tls}).RoundTrip(out)
 }
 
 func (u *h2Upstreams) close() {

@@ -17,6 +17,7 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 		http1.DropNamed(&x.Response.Header)
 	}
 	x.SetForwarded()
+	x.AnswerTry(h.Status)
 	x.Response.Status, x.Response.Length = h.Status, h.Length
 	if h.Status == 101 {
 		return p.upgrade(c, x, uc)

@@ -165,43 +165,55 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 	quiet := time.AfterFunc(wait, func() { cancel(errQuiet) })
 	defer quiet.Stop()
 	out := (&http.Request{
-		Method: x.Request.Method, Host: strings.Clone(x.Upstream.HostHeader), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		URL: &url.URL{Scheme: map[bool]string{true: "https", false: "http"}[service.TLS()], Host: service.Authority,
+		Method: x.Request.Method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{Scheme: map[bool]string{true: "https", false: "http"}[service.TLS()],
 			Opaque: string(gateway.AppendTarget(nil, x.Upstream.Path, "", false)), RawQuery: strings.Clone(x.Request.RawQuery),
 			ForceQuery: x.Request.HasQuery},
 		Header: p.upstreamHeader(x),
 	}).WithContext(ctx)
+	var moving *movingBody
 	if b, ok := x.Buffered(); ok {
 		b = bytes.Clone(b) // the transport may still read it when the exchange has ended
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		out.ContentLength = int64(len(b))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 	} else if src := x.Stream(); src != nil {
-		moving := &movingBody{src: src, quiet: quiet, wait: wait}
+		moving = &movingBody{src: src, quiet: quiet, wait: wait}
 		out.Body, out.ContentLength = moving, x.Request.Length
 		defer func() { x.Times.BytesIn = moving.count.Load() }()
 	}
 	x.Times.UpstreamStart = time.Now()
 	var resp *http.Response
 	var err error
-	for try := 0; ; try++ {
-		x.BeginTry(gateway.Try{Start: x.Times.UpstreamStart})
-		resp, err = p.h2out.of(service).RoundTrip(out)
-		if err != nil {
-			x.FailTry(failureCode(err))
+	for try, start := 1, x.Times.UpstreamStart; ; try, start = try+1, time.Now() {
+		if err = x.NextTry(start); err != nil {
+			break
 		}
-		if err == nil || out.Body != nil || try >= service.Retries || !isIdempotent(out.Method) || ctx.Err() != nil {
+		if out.GetBody != nil {
+			out.Body, _ = out.GetBody()
+		}
+		if resp, err = p.h2out.roundTrip(out, x); err == nil {
+			x.AnswerTry(resp.StatusCode)
+			break
+		}
+		if r.Context().Err() != nil {
+			break // the client has gone, the upstream is not to blame
+		}
+		if context.Cause(ctx) == errQuiet {
+			err = context.DeadlineExceeded
+		}
+		x.FailTry(failureCode(err))
+		var unsent *dialError
+		again := errors.As(err, &unsent) && (moving == nil || moving.count.Load() == 0) || isIdempotent(out.Method) && moving == nil
+		if !again || try > service.Retries || ctx.Err() != nil {
 			break
 		}
 		quiet.Reset(wait)
 	}
 	if err != nil {
-		if context.Cause(ctx) == errQuiet {
-			err = context.DeadlineExceeded
-		}
 		if r.Context().Err() != nil {
 			x.Times.ClientGone = true
 		}
-		p.log.Info("upstream did not answer", "service", service.Name, "address", service.Authority, "err", err)
+		p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
 		unreachable(x, err)
 		p.reply2(w, r, x)
 		return

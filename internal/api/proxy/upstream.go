@@ -5,20 +5,23 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/balancer"
 )
 
 // upstreamKey tells which connections may be used for one another.
 type upstreamKey struct {
-	authority  string
-	serverName string      // for TLS; empty for clear text
-	tls        *tls.Config // of the service
+	addr       netip.AddrPort
+	tls        *tls.Config // of the service; nil for clear text
+	serverName string      // for TLS
 }
 
 // upstreamConn is one HTTP/1 connection to an upstream.
@@ -43,30 +46,35 @@ type upstreams struct {
 	mu     sync.Mutex
 	idle   map[upstreamKey][]*upstreamConn
 	closed bool
+	anyone *tls.Config // of a service that a plugin has made one of TLS: nothing is verified
 	stop   chan struct{}
 	wg     sync.WaitGroup
 }
 
 func (u *upstreams) init(p *Proxy) {
+	u.anyone = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 	u.p, u.idle, u.stop = p, map[upstreamKey][]*upstreamConn{}, make(chan struct{})
 	u.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
 	u.wg.Go(u.reap)
 }
 
-func keyOf(s *gateway.Service) upstreamKey {
-	k := upstreamKey{authority: s.Authority}
-	if s.TLS() {
-		k.serverName, k.tls = s.Host, s.TLSConfig
+// keyOf returns the key for the attempt in progress. It may lie in the exchange's memory.
+func (u *upstreams) keyOf(x *gateway.Exchange) upstreamKey {
+	k := upstreamKey{addr: x.Upstream.Address}
+	if s := x.Upstream.Service; s.TLS() {
+		if k.tls, k.serverName = s.TLSConfig, x.Upstream.ServerName(); k.tls == nil {
+			k.tls = u.anyone
+		}
 	}
 	return k
 }
 
-// get returns an idle connection to the service, or with fresh a new one. A connection is
+// get returns an idle connection for the attempt, or with fresh a new one. A connection is
 // looked at before it is used again, though that costs a system call: what an upstream
 // sent beyond its last answer would be taken for the answer to the next request, which is
 // somebody else's.
-func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh bool) (*upstreamConn, error) {
-	key := keyOf(s)
+func (u *upstreams) get(ctx context.Context, x *gateway.Exchange, fresh bool) (*upstreamConn, error) {
+	key := u.keyOf(x)
 	for !fresh {
 		u.mu.Lock()
 		list := u.idle[key]
@@ -86,13 +94,8 @@ func (u *upstreams) get(ctx context.Context, s *gateway.Service, fresh bool) (*u
 		c.reused = true
 		return c, nil
 	}
-	return u.dial(ctx, s, key)
-}
-
-func (u *upstreams) dial(ctx context.Context, s *gateway.Service, key upstreamKey) (*upstreamConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
-	defer cancel()
-	raw, err := u.dialer.DialContext(ctx, "tcp", key.authority)
+	key.serverName = strings.Clone(key.serverName)
+	conn, raw, err := u.dial(ctx, key, x.Upstream.Service.ConnectTimeout, "http/1.1")
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +104,34 @@ func (u *upstreams) dial(ctx context.Context, s *gateway.Service, key upstreamKe
 		c.raw, _ = sc.SyscallConn()
 	}
 	c.peek = func(fd uintptr) { c.quiet = peek(fd) == peekQuiet }
-	c.stream = stream{Conn: raw, p: u.p, buf: make([]byte, smallBuffer)}
-	if key.serverName != "" {
-		tc := tls.Client(raw, clientTLS(key, "http/1.1"))
-		if err := tc.HandshakeContext(ctx); err != nil {
-			raw.Close()
-			return nil, err
-		}
-		c.Conn = tc
-	}
+	c.stream = stream{Conn: conn, p: u.p, buf: make([]byte, smallBuffer)}
 	return c, nil
+}
+
+// dialError is a connection that did not come about: nothing was sent.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// dial connects within the time-out, which holds for TCP and TLS together. raw is the
+// connection under TLS.
+func (u *upstreams) dial(ctx context.Context, key upstreamKey, wait time.Duration, proto string) (conn, raw net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	raw, err = u.dialer.DialContext(ctx, "tcp", key.addr.String())
+	if err != nil {
+		return nil, nil, &dialError{err}
+	}
+	if key.tls == nil {
+		return raw, raw, nil
+	}
+	tc := tls.Client(raw, clientTLS(key, proto))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, nil, &dialError{err}
+	}
+	return tc, raw, nil
 }
 
 // clientTLS is the configuration for TLS to an upstream.
@@ -200,12 +221,13 @@ func failureCode(err error) int {
 
 // unreachable answers an exchange whose upstream could not be reached or did not answer.
 func unreachable(x *gateway.Exchange, err error) {
-	var dns *net.DNSError
 	switch {
 	case errors.Is(err, gateway.ErrBodyTooLarge): // the client's, met while it was being sent
 		x.Fail(413, gateway.TooLargeMessage)
-	case errors.As(err, &dns) && !dns.IsTimeout:
+	case errors.Is(err, balancer.ErrName):
 		x.FailPlain(503, "name resolution failed")
+	case errors.Is(err, balancer.ErrNoPeer):
+		x.FailPlain(503, "failure to get a peer from the ring-balancer")
 	case isTimeout(err) || errors.Is(err, context.DeadlineExceeded):
 		x.FailPlain(504, "The upstream server is timing out")
 	default:

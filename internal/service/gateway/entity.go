@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -46,6 +48,7 @@ type Service struct {
 	// protocol's own.
 	Authority  string
 	HostHeader string
+	ip         netip.AddrPort // where Host is an IP address
 
 	doc *document
 }
@@ -56,13 +59,17 @@ func (s *Service) TLS() bool { return s.Protocol&(HTTPS|GRPCS) != 0 }
 // GRPC reports whether the service is spoken to in HTTP/2 as gRPC.
 func (s *Service) GRPC() bool { return s.Protocol&(GRPC|GRPCS) != 0 }
 
-// address derives Authority and HostHeader.
+// address derives what follows from Host, Port and Protocol.
 func (s *Service) address() {
 	host := bracket(s.Host)
 	s.Authority = host + ":" + strconv.Itoa(s.Port)
 	s.HostHeader = s.Authority
 	if s.TLS() && s.Port == 443 || !s.TLS() && s.Port == 80 {
 		s.HostHeader = host
+	}
+	s.ip = netip.AddrPort{}
+	if a, err := netip.ParseAddr(strings.Trim(s.Host, "[]")); err == nil {
+		s.ip = netip.AddrPortFrom(a.Unmap(), uint16(s.Port))
 	}
 }
 

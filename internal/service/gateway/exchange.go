@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"sluice.dev/sluice/internal/service/gateway/balancer"
 )
 
 // Exchange is one request and its answer: the only type plugins see, whatever HTTP
@@ -38,6 +40,11 @@ type Exchange struct {
 	groups     []string
 	anonymous  bool
 	tries      []Try
+	tried      []netip.AddrPort  // of tries whose address was chosen among several
+	peer       *balancer.Address // of the attempt in progress
+	hash       uint64
+	hashed     bool
+	setCookie  string // tells the client what it was hashed by
 	answered   bool
 	forwarded  bool
 	idDone     bool
@@ -90,6 +97,10 @@ type Upstream struct {
 	Service    *Service // nil where the route has none
 	Path       string   // normalised; escaped when it is sent
 	HostHeader string
+	Address    netip.AddrPort // where the attempt in progress goes
+
+	derived     bool   // HostHeader follows from where the request goes
+	derivedHost string // what it was last derived as: anything else was set by a plugin
 }
 
 // Retarget forwards the request to another service than the route's: a copy of it that
@@ -104,10 +115,12 @@ func (u *Upstream) Retarget(edit func(*Service)) {
 	edit(&s)
 	s.address()
 	if s.Host != u.Service.Host || s.Port != u.Service.Port || s.Protocol != u.Service.Protocol {
-		u.HostHeader = s.HostHeader
+		u.derive(s.HostHeader)
 	}
 	u.Service = &s
 }
+
+func (u *Upstream) derive(host string) { u.HostHeader, u.derivedHost, u.derived = host, host, true }
 
 // Times are the readings a log needs. The zero time stands for "not reached".
 type Times struct {
@@ -133,7 +146,7 @@ func (x *Exchange) reset() {
 	clear(values)
 	body := x.body
 	body.reset()
-	*x = Exchange{gw: x.gw, values: values[:0], tries: x.tries[:0], body: body}
+	*x = Exchange{gw: x.gw, values: values[:0], tries: x.tries[:0], tried: x.tried[:0], body: body}
 	x.Request.Header, x.Response.Header = req, resp
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/balancer"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -28,6 +29,8 @@ type Deps struct {
 	// Secret looks up a variable of the node's environment for references to the vault
 	// "env"; nil: there are none.
 	Secret func(name string) (string, bool)
+	// Resolver resolves the names of services and targets; nil: as the system is configured.
+	Resolver balancer.Resolver
 	// Observe is told of every exchange after its log phase, for metrics and access logs.
 	// It must not keep the exchange. It may be nil.
 	Observe func(*Exchange)
@@ -41,14 +44,15 @@ type Gateway struct {
 	order       []*schema.Entity
 	collections map[string]collection
 
-	current  atomic.Pointer[snapshot]
-	changed  atomic.Int64 // newest revision that concerns the data plane
-	building sync.Mutex
-	compiled compiled
-	dirty    chan struct{}
-	retired  sync.WaitGroup // snapshots that still hold plugin instances
-	cancel   func()
-	pool     sync.Pool
+	current   atomic.Pointer[snapshot]
+	changed   atomic.Int64 // newest revision that concerns the data plane
+	building  sync.Mutex
+	compiled  compiled
+	upstreams map[string]*upstream // by id; under building
+	dirty     chan struct{}
+	retired   sync.WaitGroup // snapshots that still hold plugin instances
+	cancel    func()
+	pool      sync.Pool
 }
 
 // kind is a registered plugin with what New derives from it.
@@ -64,6 +68,9 @@ func New(d Deps) (*Gateway, error) {
 	g := &Gateway{
 		deps: d, kinds: map[string]*kind{}, entities: map[string]*schema.Entity{},
 		collections: map[string]collection{}, dirty: make(chan struct{}, 1),
+	}
+	if g.deps.Resolver == nil {
+		g.deps.Resolver = balancer.NewDNS(balancer.DNSConfig{Clock: d.Clock})
 	}
 	g.pool.New = func() any { return &Exchange{gw: g} }
 	kinds := slices.Clone(d.Plugins)
@@ -110,8 +117,8 @@ func New(d Deps) (*Gateway, error) {
 // are read from the store when they are asked for.
 func compiles(collection string) bool {
 	switch collection {
-	case prefix + "services", prefix + "routes", prefix + "plugins",
-		prefix + "upstreams", prefix + "certificates", prefix + "snis", prefix + "ca_certificates":
+	case prefix + "services", prefix + "routes", prefix + "plugins", prefix + "upstreams", prefix + "targets",
+		prefix + "certificates", prefix + "snis", prefix + "ca_certificates":
 		return true
 	}
 	return false
@@ -185,6 +192,9 @@ func (g *Gateway) refresh() {
 func (g *Gateway) Close() {
 	g.cancel()
 	g.current.Load().release()
+	for _, u := range g.upstreams {
+		u.balancer.Close()
+	}
 	g.retired.Wait()
 }
 

@@ -43,9 +43,9 @@ func (g *Gateway) Access(x *Exchange) {
 	if service := route.Service; service != nil {
 		x.Upstream.Service = service
 		x.Upstream.Path = upstreamPath(service.Path, r.Path, m.Prefix, route.StripPath)
-		x.Upstream.HostHeader = service.HostHeader
+		x.Upstream.derive(service.HostHeader)
 		if route.PreserveHost && r.Authority != "" {
-			x.Upstream.HostHeader = r.Authority
+			x.Upstream.HostHeader, x.Upstream.derived = r.Authority, false
 		}
 	}
 	x.runAccess()
@@ -126,6 +126,9 @@ func (g *Gateway) Response(x *Exchange) {
 
 // HeaderFilter runs the header filters over the answer's head, whoever gave it.
 func (g *Gateway) HeaderFilter(x *Exchange) {
+	if x.setCookie != "" && x.forwarded {
+		x.Response.Header.Add("Set-Cookie", x.setCookie)
+	}
 	for _, p := range x.chain.header {
 		p.HeaderFilter(x)
 	}
@@ -145,6 +148,9 @@ func (g *Gateway) BodyFilter(x *Exchange, chunk []byte, last bool) []byte {
 // End runs the log phase, reports the exchange, and takes it back. The exchange must not
 // be used afterwards.
 func (g *Gateway) End(x *Exchange) {
+	if x.peer != nil {
+		x.endTry(x.Times.UpstreamHeader.Sub(x.tries[len(x.tries)-1].Start))
+	}
 	if x.Times.End.IsZero() {
 		x.Times.End = time.Now()
 	}

@@ -26,10 +26,12 @@ type snapshot struct {
 	revision int64
 	router   *router
 	routed   []*Route
-	chains   []atomic.Pointer[chain]
-	global   *chain
-	plugins  map[scope][]*instance
-	all      []*instance
+	// upstreams are by name: what a service's host may be.
+	upstreams map[string]*upstream
+	chains    []atomic.Pointer[chain]
+	global    *chain
+	plugins   map[scope][]*instance
+	all       []*instance
 	// consumerPlugins tells which consumers have plugins of their own.
 	consumerPlugins    map[string]bool
 	consumerChains     sync.Map // chainKey → *chain
@@ -147,6 +149,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 	}
 	s.routed = routes
 	s.asks = s.compileAsks()
+	s.upstreams = g.buildUpstreams(view)
 	s.global = newChain(s.applicable(nil, ""))
 	s.refs.Store(1)
 	g.compiled = next

@@ -22,18 +22,10 @@ const maxTries = 32
 // is valid until the exchange ends.
 func (x *Exchange) Tries() []Try { return x.tries }
 
-// BeginTry is for the engine: an attempt begins.
-func (x *Exchange) BeginTry(t Try) {
+// beginTry records an attempt.
+func (x *Exchange) beginTry(t Try) {
 	if len(x.tries) == maxTries {
 		x.tries = x.tries[:maxTries-1]
 	}
 	x.tries = append(x.tries, t)
-}
-
-// FailTry is for the engine: the attempt begun last has failed, with 502 or 504.
-func (x *Exchange) FailTry(code int) {
-	if n := len(x.tries); n > 0 {
-		t := &x.tries[n-1]
-		t.Failed, t.State, t.Code = true, "failed", code
-	}
 }
