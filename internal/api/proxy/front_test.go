@@ -246,7 +246,8 @@ func TestTLSToUpstream(t *testing.T) {
 	id := func(rec schema.Record) any { return rec["id"] }
 	cert := create("certificates", pairRecord(ca.Issue(t, "gate")))
 	known, unknown := id(create("ca_certificates", schema.Record{"cert": ca.Cert})), id(create("ca_certificates", schema.Record{"cert": foreign.Cert}))
-	create("upstreams", schema.Record{"name": "localhost", "client_certificate": nil})
+	balanced := create("upstreams", schema.Record{"name": "localhost", "client_certificate": nil})
+	create("targets", schema.Record{"upstream": schema.Record{"id": balanced["id"]}, "target": fmt.Sprintf("localhost:%d", int(port))})
 	plain := &http.Client{Transport: &http.Transport{}}
 	h2 := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	t.Cleanup(plain.CloseIdleConnections)
