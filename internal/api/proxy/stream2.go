@@ -195,8 +195,8 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 			x.AnswerTry(resp.StatusCode)
 			break
 		}
-		if r.Context().Err() != nil {
-			break // the client has gone, the upstream is not to blame
+		if r.Context().Err() != nil || moving != nil && moving.broke.Load() {
+			break // the client has gone or its body is bad: the upstream is not to blame
 		}
 		if context.Cause(ctx) == errQuiet {
 			err = context.DeadlineExceeded
@@ -349,12 +349,16 @@ type movingBody struct {
 	quiet *time.Timer
 	wait  time.Duration
 	count atomic.Int64 // bytes read
+	broke atomic.Bool  // it could not be read to its end
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	n, err := b.src.Read(p)
 	b.quiet.Reset(b.wait)
 	b.count.Add(int64(n))
+	if err != nil && err != io.EOF {
+		b.broke.Store(true)
+	}
 	return n, err
 }
 

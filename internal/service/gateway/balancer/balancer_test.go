@@ -367,11 +367,16 @@ func TestProbes(t *testing.T) {
 		})
 		first := target(0, 0).Host
 		healthy := func() bool { return u.Status().Targets[0].Addresses[0].Healthy }
+		count := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return probed[first]
+		}
 		set(first, errors.New("refused"))
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
-		if !healthy() || probed[first] != 1 {
-			t.Fatalf("after one probe of two: healthy %v, %d probes", healthy(), probed[first])
+		if !healthy() || count() != 1 {
+			t.Fatalf("after one probe of two: healthy %v, %d probes", healthy(), count())
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -390,12 +395,10 @@ func TestProbes(t *testing.T) {
 		if healthy() {
 			t.Fatal("three time-outs left it healthy")
 		}
-		mu.Lock()
-		before := probed[first]
-		mu.Unlock()
+		before := count()
 		u.Close()
 		time.Sleep(time.Minute)
-		if probed[first] != before {
+		if count() != before {
 			t.Error("probes went on after the upstream was closed")
 		}
 	})
