@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/iprestriction"
 	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
@@ -120,7 +121,7 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	undo.add(s.references.Close)
 	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Plugins: []gateway.Plugin{
-			keyauth.New(), basicauth.New(), jwt.New(), hmacauth.New(), acl.New(), ratelimiting.New(),
+			keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), acl.New(), ratelimiting.New(),
 			correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}),
 		}}); err != nil {

@@ -323,3 +323,16 @@ func (g *Gateway) ByUnique(collection, field, value string) (schema.Record, bool
 	}
 	return *doc, true
 }
+
+// ByTogether finds an entity by the fields that are unique together in its collection.
+func (g *Gateway) ByTogether(collection string, fields schema.Record) (schema.Record, bool) {
+	e, ok := g.entities[collection]
+	if !ok || len(e.UniqueTogether) == 0 {
+		return nil, false
+	}
+	_, doc, ok := g.collection(collection).Lookup(g.deps.Store.Snapshot(), togetherRule, togetherValue(e, fields))
+	if !ok || g.expired(*doc) {
+		return nil, false
+	}
+	return *doc, true
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"iter"
 	"log/slog"
 	"net/url"
@@ -47,6 +48,14 @@ type Directory interface {
 	ByID(collection, id string) (schema.Record, bool)
 	// ByUnique finds an entity of a collection by the value of a unique field.
 	ByUnique(collection, field, value string) (schema.Record, bool)
+	// ByTogether finds an entity by the fields that are unique together in its collection;
+	// a field that is left out is null.
+	ByTogether(collection string, fields schema.Record) (schema.Record, bool)
+	// Authorities returns the uploaded certificates of authorities.
+	Authorities() *Authorities
+	// Leaves returns the certificates, without keys, of a certificates entity; none where
+	// there is no such entity.
+	Leaves(certificate string) []*x509.Certificate
 	// Children walks the entities of a collection whose foreign field points at id, in
 	// order of their own ids: the groups of a consumer, the keys of a key set.
 	Children(collection, field, id string) iter.Seq[schema.Record]

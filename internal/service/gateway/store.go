@@ -71,7 +71,7 @@ func (g *Gateway) configRefers(collection string) store.Rule[schema.Record] {
 			return nil
 		}
 		for _, f := range k.Config.Fields {
-			if f.Kind == schema.Array && f.Elements.Reference == collection {
+			if f.Kind == schema.Array && f.Elements != nil && f.Elements.Reference == collection {
 				ids = append(ids, list(config[f.Name])...)
 			}
 		}

@@ -157,6 +157,19 @@ func (g *Gateway) authorities(view *store.Snapshot, old *material) *Authorities 
 // Authorities returns the authorities that are uploaded now.
 func (g *Gateway) Authorities() *Authorities { return g.current.Load().material.authorities }
 
+// Leaves returns the certificates, without keys, of a certificates entity.
+func (g *Gateway) Leaves(certificate string) []*x509.Certificate {
+	c := g.current.Load().material.certificates[certificate]
+	if c == nil {
+		return nil
+	}
+	out := make([]*x509.Certificate, len(c.pairs))
+	for i, p := range c.pairs {
+		out[i] = p.Leaf
+	}
+	return out
+}
+
 // Certificate picks the certificate for a handshake: that of the server's name, else of a
 // name with a wildcard, else of the name "*". It returns nil where there is none.
 func (g *Gateway) Certificate(hello *tls.ClientHelloInfo) *tls.Certificate {

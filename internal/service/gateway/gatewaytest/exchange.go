@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/netip"
 	"strings"
@@ -18,7 +19,8 @@ type Request struct {
 	Header []string // names and values by turns
 	Body   string
 	Ctx    context.Context
-	Minor  int // of HTTP/1
+	TLS    *tls.ConnectionState // nil: clear text
+	Minor  int                  // of HTTP/1
 }
 
 // Result is what became of it.
@@ -44,7 +46,7 @@ func Do(g *gateway.Gateway, r Request) Result {
 	def(&r.IP, "127.0.0.1")
 	x := g.Begin()
 	defer g.End(x)
-	x.Conn = &gateway.Conn{Client: netip.MustParseAddrPort(r.IP + ":1"), ClientIP: r.IP, ServerPort: 80}
+	x.Conn = &gateway.Conn{Client: netip.MustParseAddrPort(r.IP + ":1"), ClientIP: r.IP, ServerPort: 80, TLS: r.TLS}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = r.Method, "http", 1, r.Host
 	x.Request.Minor = r.Minor
 	if r.Ctx != nil {
