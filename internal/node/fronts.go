@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/uuid"
-
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/api/aws/firehose"
 	awsiam "sluice.dev/sluice/internal/api/aws/iam"
@@ -20,6 +18,7 @@ import (
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/api/status"
 	"sluice.dev/sluice/internal/base/page"
+	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 )
 
 // fronts is floor 2 at work.
@@ -56,12 +55,17 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 			}
 		},
 	})
+	storeReachable := func() bool { return b.store.Silence() < 5*time.Second }
+	s.observers.node = func() prometheus.Node {
+		st := f.proxy.Stats()
+		return prometheus.Node{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load(), StoreReachable: storeReachable()}
+	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = "localhost"
 	}
 	f.kong = kong.New(
-		kong.Config{Token: c.Kong.AdminToken, Hostname: hostname, NodeID: uuid.NewString(), Started: b.clock.Now(),
+		kong.Config{Token: c.Kong.AdminToken, Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
 			Settings: map[string]any{"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log,
@@ -69,7 +73,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 				st := f.proxy.Stats()
 				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}
 			},
-			StoreReachable: func() bool { return b.store.Silence() < 5*time.Second }})
+			StoreReachable: storeReachable})
 	if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
 		pgwire.Deps{Warehouse: s.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {
 		return nil, err

@@ -90,6 +90,7 @@ func (m *metrics) collected(o collector.Outcome) {
 
 // watch adds what is read when it is asked for.
 func (m *metrics) watch(s *services) {
+	m.registry.MustRegister(s.observers.metrics)
 	gauge := func(name, help string, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}

@@ -87,6 +87,7 @@ type services struct {
 	warehouse  *warehouse.Service
 	gateway    *gateway.Gateway
 	references *gateway.ReferenceCache
+	observers  *observers
 }
 
 func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *undo) (*services, error) {
@@ -119,12 +120,13 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	}
 	s.references = gateway.CacheReferences(references.New(b.index), nil)
 	undo.add(s.references.Close)
+	s.observers = newObservers()
 	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
-		Plugins: []gateway.Plugin{
+		Plugins: append(s.observers.kinds(),
 			keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), acl.New(), ratelimiting.New(),
 			correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}),
-		}}); err != nil {
+		)}); err != nil {
 		return nil, err
 	}
 	undo.add(s.gateway.Close)
