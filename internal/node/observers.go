@@ -5,23 +5,69 @@ import (
 
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/filelog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/httplog"
 	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
+	"sluice.dev/sluice/internal/service/gateway/plugin/socketlog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/statsd"
+	"sluice.dev/sluice/internal/service/gateway/plugin/syslog"
 )
 
 // observers are the kinds of plugin that log, count and trace.
 type observers struct {
 	nodeID string
-	// node reads the counters of the data plane; it is set before the first scrape.
+	// node and gateway are what is read at a scrape; they are set before the first.
 	node    func() prometheus.Node
+	gateway *gateway.Gateway
 	metrics *prometheus.Metrics
 }
 
 func newObservers() *observers {
 	o := &observers{nodeID: uuid.NewString()}
-	o.metrics = prometheus.New(prometheus.Deps{NodeID: o.nodeID, Node: func() prometheus.Node { return o.node() }})
+	o.metrics = prometheus.New(prometheus.Deps{NodeID: o.nodeID, Node: func() prometheus.Node { return o.node() }, Health: o.health})
 	return o
 }
 
 func (o *observers) kinds() []gateway.Plugin {
-	return []gateway.Plugin{o.metrics.Plugin(), filelog.New(filelog.Deps{})}
+	return []gateway.Plugin{
+		o.metrics.Plugin(), httplog.New(httplog.Deps{}), statsd.New(), statsd.NewDatadog(), filelog.New(filelog.Deps{}),
+		socketlog.NewUDP(socketlog.Deps{}), socketlog.NewTCP(socketlog.Deps{}), syslog.NewLoggly(syslog.Deps{}), syslog.New(syslog.Deps{}),
+	}
+}
+
+// health is how the targets of all upstreams are.
+func (o *observers) health() []prometheus.TargetHealth {
+	upstreams, ok := o.gateway.Entity("upstreams")
+	if !ok {
+		return nil
+	}
+	var out []prometheus.TargetHealth
+	for query, more := (gateway.ListQuery{Size: 1000}), true; more; {
+		page, rest := o.gateway.List(upstreams, query)
+		for _, r := range page {
+			id, _ := r["id"].(string)
+			name, _ := r["name"].(string)
+			query.After = id
+			status, _ := o.gateway.UpstreamStatus(id)
+			for _, t := range status.Targets {
+				h := prometheus.TargetHealth{Upstream: name, Target: t.Name, State: "dns_error"}
+				if len(t.Addresses) == 0 {
+					out = append(out, h)
+				}
+				for _, a := range t.Addresses {
+					h.Address = a.Addr.String()
+					switch {
+					case !status.Checked:
+						h.State = "healthchecks_off"
+					case a.Healthy:
+						h.State = "healthy"
+					default:
+						h.State = "unhealthy"
+					}
+					out = append(out, h)
+				}
+			}
+		}
+		more = rest && len(page) > 0
+	}
+	return out
 }

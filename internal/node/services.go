@@ -129,6 +129,7 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 		)}); err != nil {
 		return nil, err
 	}
+	s.observers.gateway = s.gateway
 	undo.add(s.gateway.Close)
 	for name, loop := range map[string]func(context.Context) error{
 		"identities": s.iam.Run, "streams": s.streams.Run, "objects": s.objects.Run, "delivery": s.delivery.Run, "gateway": s.gateway.Run, "warehouse": s.warehouse.Run,
