@@ -1,6 +1,7 @@
 package kong_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,3 +102,61 @@ func TestTargetEntity(t *testing.T) {
 	}
 	a.must(204, "DELETE", "/upstreams/other", "")
 }
+
+func TestHealthEndpoints(t *testing.T) {
+	a := newAdmin(t)
+	a.must(201, "POST", "/upstreams", "name=u")
+	one := a.must(201, "POST", "/upstreams/u/targets", "target=10.0.0.1:80&weight=30")
+	a.must(201, "POST", "/upstreams/u/targets", "target=10.0.0.2:80&weight=70")
+	a.must(201, "POST", "/upstreams/u/targets", "target=10.0.0.3:80&weight=0")
+	words := func() map[string]any {
+		page := a.must(200, "GET", "/upstreams/u/health", "")
+		if page["node_id"] != "n" {
+			t.Errorf("node_id %v", page["node_id"])
+		}
+		out := map[string]any{}
+		for _, rec := range page["data"].([]any) {
+			r := rec.(map[string]any)
+			out[r["target"].(string)] = r["health"]
+		}
+		return out
+	}
+	if w := words(); w["10.0.0.1:80"] != "HEALTHCHECKS_OFF" || len(w) != 3 {
+		t.Errorf("without checks: %v", w)
+	}
+	a.must(200, "PATCH", "/upstreams/u", `{"healthchecks":{"passive":{"unhealthy":{"tcp_failures":1}}}}`)
+	a.must(204, "PUT", "/upstreams/u/targets/10.0.0.1:80/unhealthy", "")
+	if w := words(); w["10.0.0.1:80"] != "UNHEALTHY" || w["10.0.0.2:80"] != "HEALTHY" {
+		t.Errorf("%v", w)
+	}
+	whole := a.must(200, "GET", "/upstreams/u/health?balancer_health=1", "")["data"].(map[string]any)
+	details := whole["details"].(map[string]any)
+	if w := details["weight"].(map[string]any); whole["health"] != "HEALTHY" || w["total"] != 100.0 || w["available"] != 70.0 || w["unavailable"] != 30.0 {
+		t.Errorf("%v", whole)
+	}
+	host := details["hosts"].([]any)[0].(map[string]any)
+	if address := host["addresses"].([]any)[0].(map[string]any); host["nodeWeight"] == nil || host["dns"] != "A" || address["ip"] == nil {
+		t.Errorf("%v", host)
+	}
+	a.must(204, "PUT", "/upstreams/u/targets/"+one["id"].(string)+"/10.0.0.1:80/healthy", "")
+	if w := words(); w["10.0.0.1:80"] != "HEALTHY" {
+		t.Errorf("%v", w)
+	}
+	a.must(400, "PUT", "/upstreams/u/targets/10.0.0.1:80/10.9.9.9/healthy", "")
+	a.must(404, "PUT", "/upstreams/u/targets/10.9.9.9:80/healthy", "")
+	a.must(404, "PUT", "/upstreams/nobody/targets/10.0.0.1:80/healthy", "")
+	a.must(404, "GET", "/upstreams/nobody/health", "")
+	a.must(405, "GET", "/upstreams/u/targets/10.0.0.1:80/healthy", "")
+	if all := a.must(200, "GET", "/upstreams/u/targets/all", "")["data"].([]any); len(all) != 3 {
+		t.Errorf("all targets: %v", all)
+	}
+	listed := a.must(200, "GET", "/endpoints", "")["data"].([]any)
+	for _, path := range healthPaths {
+		if !slices.Contains(listed, any(path)) {
+			t.Errorf("%s is not listed", path)
+		}
+	}
+}
+
+var healthPaths = []string{"/upstreams/{upstreams}/health", "/upstreams/{upstreams}/targets/all",
+	"/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy"}

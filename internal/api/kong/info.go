@@ -99,6 +99,7 @@ func (a *api) endpoints(*request) answer {
 	out := []string{"/", "/endpoints", "/status", "/tags", "/tags/{tags}", "/timers", "/plugins/enabled",
 		"/plugins/schema/{name}", "/schemas/{name}", "/schemas/{db_entity_name}/validate", "/schemas/plugins/{name}",
 		"/schemas/plugins/validate"}
+	out = append(out, healthPaths...)
 	if a.deps.References != nil {
 		out = append(out, "/references/{collection}", "/references/{collection}/{key}")
 	}
