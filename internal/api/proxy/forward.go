@@ -259,15 +259,13 @@ func (p *Proxy) exchangeStream(c *clientConn, x *gateway.Exchange, uc *upstreamC
 	}
 	select {
 	case <-s.done:
-	default:
-		c.closing = true // an answer before the end of the request: the connection cannot go on
-		uc.head.Close = true
+		if s.err != nil {
+			uc.head.Close, c.closing = true, true
+		}
+	default: // an answer before the end of the request: the connection cannot go on
+		uc.head.Close, c.closing = true, true
 	}
 	uc.readAt = 0
-	if s.err != nil {
-		uc.head.Close = true
-		c.closing = true
-	}
 	err = p.relay(c, x, uc)
 	select {
 	case <-s.done:
