@@ -37,9 +37,9 @@ func NewAuthority(t testing.TB, name string) *Authority {
 }
 
 // Under makes an authority that this one vouches for.
-func (a *Authority) Under(t testing.TB, name string) *Authority {
+func (a *Authority) Under(t testing.TB, name string, edits ...func(*x509.Certificate)) *Authority {
 	t.Helper()
-	return &Authority{*issue(t, a, name, ecdsaKey(t), asAuthority)}
+	return &Authority{*issue(t, a, name, ecdsaKey(t), append(edits, asAuthority)...)}
 }
 
 // Issue makes a certificate with an ECDSA key for a common name. Edits change the template.
