@@ -172,6 +172,7 @@ func (u *h2Upstreams) transport(way h2Way) *http.Transport {
 	}
 	return &http.Transport{
 		Protocols: protocols, DialContext: dial, DialTLSContext: dial, DisableCompression: true,
+		MaxIdleConns:           maxKept,
 		MaxIdleConnsPerHost:    u.p.cfg.UpstreamIdle,
 		IdleConnTimeout:        u.p.cfg.UpstreamIdleTimeout,
 		MaxResponseHeaderBytes: 64 << 10,

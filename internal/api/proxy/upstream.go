@@ -45,6 +45,7 @@ type upstreams struct {
 	dialer net.Dialer
 	mu     sync.Mutex
 	idle   map[upstreamKey][]*upstreamConn
+	kept   int // connections in idle
 	closed bool
 	anyone *tls.Config // of a service that a plugin has made one of TLS: nothing is verified
 	stop   chan struct{}
@@ -86,6 +87,7 @@ func (u *upstreams) get(ctx context.Context, x *gateway.Exchange, fresh bool) (*
 		c := list[n-1]
 		list[n-1] = nil
 		u.idle[key] = list[:n-1]
+		u.kept--
 		u.mu.Unlock()
 		if time.Duration(u.p.nanos()-c.idleSince) > u.p.cfg.UpstreamIdleTimeout || !c.alive() {
 			c.Conn.Close()
@@ -141,6 +143,10 @@ func clientTLS(key upstreamKey, proto string) *tls.Config {
 	return c
 }
 
+// maxKept bounds the idle connections of all upstreams together: where the client's Host is
+// preserved, clients choose the names that connections of TLS are kept by.
+const maxKept = 8192
+
 // put keeps a connection for the next request, or closes it.
 func (u *upstreams) put(c *upstreamConn) {
 	c.requests++
@@ -148,8 +154,9 @@ func (u *upstreams) put(c *upstreamConn) {
 		c.next()
 		c.idleSince = u.p.nanos()
 		u.mu.Lock()
-		if list := u.idle[c.key]; !u.closed && len(list) < u.p.cfg.UpstreamIdle {
+		if list := u.idle[c.key]; !u.closed && len(list) < u.p.cfg.UpstreamIdle && u.kept < maxKept {
 			u.idle[c.key] = append(list, c)
+			u.kept++
 			u.mu.Unlock()
 			return
 		}
@@ -177,6 +184,7 @@ func (u *upstreams) reap() {
 				i++
 			}
 			old = append(old, list[:i]...)
+			u.kept -= i
 			if u.idle[key] = slices.Delete(list, 0, i); len(u.idle[key]) == 0 {
 				delete(u.idle, key)
 			}

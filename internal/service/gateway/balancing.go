@@ -158,14 +158,12 @@ func (x *Exchange) NextTry(start time.Time) error {
 		x.beginTry(Try{Address: u.Address, Start: start})
 		return nil
 	}
-	err := x.choose()
-	try := Try{Start: start, Latency: time.Since(start)}
-	if err == nil {
-		try.Address = u.Address
-		x.tried = append(x.tried, u.Address)
+	if err := x.choose(); err != nil {
+		return err
 	}
-	x.beginTry(try)
-	return err
+	x.tried = append(x.tried, u.Address)
+	x.beginTry(Try{Address: u.Address, Start: start, Latency: time.Since(start)})
+	return nil
 }
 
 func (x *Exchange) choose() error {

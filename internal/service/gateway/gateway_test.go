@@ -406,20 +406,27 @@ func TestReferenceCacheRace(t *testing.T) {
 	}
 }
 
-// TestBarePathDoesNotAllocate: routing and phases of a request without plugins.
+// TestBarePathDoesNotAllocate: routing and phases of a request without plugins, to an
+// address, to a name, and balanced.
 func TestBarePathDoesNotAllocate(t *testing.T) {
-	g, fill := bare(t)
-	for range 10 {
-		fill(g)
-	}
-	if n := testing.AllocsPerRun(1000, func() { fill(g) }); n != 0 {
-		t.Errorf("an exchange allocates %v times", n)
+	for _, host := range []string{"127.0.0.1", "localhost", "shop"} {
+		g, fill := bare(t, host)
+		for range 10 {
+			fill(g)
+		}
+		if n := testing.AllocsPerRun(1000, func() { fill(g) }); n != 0 {
+			t.Errorf("an exchange with %s allocates %v times", host, n)
+		}
 	}
 }
 
-func bare(t testing.TB) (*gateway.Gateway, func(*gateway.Gateway)) {
+func bare(t testing.TB, host string) (*gateway.Gateway, func(*gateway.Gateway)) {
 	g := gatewaytest.New(t, nil)
-	s := gatewaytest.Create(t, g, "services", schema.Record{"url": "http://127.0.0.1:1"})
+	u := gatewaytest.Create(t, g, "upstreams", schema.Record{"name": "shop", "hash_on": "ip"})
+	for _, target := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
+		gatewaytest.Create(t, g, "targets", schema.Record{"target": target, "upstream": schema.Record{"id": u["id"]}})
+	}
+	s := gatewaytest.Create(t, g, "services", schema.Record{"url": "http://" + host + ":1"})
 	for _, p := range []any{"/a", "/b", "/c"} {
 		gatewaytest.Create(t, g, "routes", schema.Record{"paths": []any{p}, "strip_path": false, "service": schema.Record{"id": s["id"]}})
 	}
@@ -435,14 +442,18 @@ func bare(t testing.TB) (*gateway.Gateway, func(*gateway.Gateway)) {
 		if x.Answered() {
 			panic(x.Response.Status)
 		}
+		if err := x.NextTry(time.Now()); err != nil {
+			panic(err)
+		}
 		x.SetForwarded()
+		x.AnswerTry(200)
 		g.HeaderFilter(x)
 		g.End(x)
 	}
 }
 
 func BenchmarkExchange(b *testing.B) {
-	g, fill := bare(b)
+	g, fill := bare(b, "127.0.0.1")
 	b.ReportAllocs()
 	for b.Loop() {
 		fill(g)

@@ -7,7 +7,7 @@ import (
 
 // Try is one attempt to reach an upstream.
 type Try struct {
-	Address netip.AddrPort // the zero AddrPort where none was found
+	Address netip.AddrPort
 	Start   time.Time
 	Latency time.Duration // to choose the address
 	Failed  bool

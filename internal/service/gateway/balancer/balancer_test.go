@@ -342,6 +342,19 @@ func TestHealthSurvivesChanges(t *testing.T) {
 	}
 }
 
+// TestChecksSwitchedOff: where nothing could bring an address back, none stays away.
+func TestChecksSwitchedOff(t *testing.T) {
+	u := newUpstream(t, &balancer.Config{Targets: targets(1), Checks: checked()})
+	a := pick(t, u, 0)
+	a.Failed(false)
+	a.Failed(false)
+	if _, err := u.Pick(t.Context(), 0, nil); !errors.Is(err, balancer.ErrNoPeer) {
+		t.Fatal(err)
+	}
+	u.Update(&balancer.Config{Targets: targets(1)})
+	pick(t, u, 0)
+}
+
 func TestProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

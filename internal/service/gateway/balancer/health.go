@@ -154,14 +154,18 @@ func (u *Upstream) passive(a *Address, o outcome) {
 
 // Set makes an address healthy or unhealthy, whatever its counters say.
 func (u *Upstream) set(a *Address, up bool) {
-	a.counts.mu.Lock()
-	a.counts.n = [4]int{}
-	a.counts.some.Store(false)
-	changed := a.up.Swap(up) != up
-	a.counts.mu.Unlock()
-	if changed {
+	if a.restore(up) {
 		u.healthChanged(a, "an operator")
 	}
+}
+
+// restore begins anew with a health and no counts, and reports whether the health changed.
+func (a *Address) restore(up bool) (changed bool) {
+	a.counts.mu.Lock()
+	defer a.counts.mu.Unlock()
+	a.counts.n = [4]int{}
+	a.counts.some.Store(false)
+	return a.up.Swap(up) != up
 }
 
 func (u *Upstream) healthChanged(a *Address, by string) {

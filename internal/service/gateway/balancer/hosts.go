@@ -26,7 +26,7 @@ func (h *hostsFile) lookup(name string, now time.Time) []Record {
 	if at := h.checked.Load(); h.names.Load() == nil || now.UnixNano()-at > int64(hostsCheck) {
 		h.read(now)
 	}
-	return (*h.names.Load())[name]
+	return (*h.names.Load())[strings.ToLower(name)]
 }
 
 func (h *hostsFile) read(now time.Time) {

@@ -103,8 +103,14 @@ func (u *Upstream) Update(c *Config) {
 		return
 	}
 	old := map[string]*target{}
+	off := u.table.Load() != nil && u.Config().Checks.On() && !c.Checks.On()
 	for _, t := range u.targets {
 		old[t.Name] = t
+		for _, a := range t.addresses {
+			if off { // nothing is left that would bring it back
+				a.restore(true)
+			}
+		}
 	}
 	u.targets = make([]*target, len(c.Targets))
 	names := false
