@@ -14,6 +14,12 @@ need psql postgresql-client
 need mariadbd mariadb-server
 need nginx nginx-light
 need wrk wrk
+need redis-server redis-server
+need slapd slapd
+need pebble pebble
+need haproxy haproxy
+need caddy caddy
+need h2load nghttp2-client
 need fio fio
 need curl curl
 need deck deck

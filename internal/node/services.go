@@ -15,21 +15,7 @@ import (
 	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/delivery"
 	"sluice.dev/sluice/internal/service/gateway"
-	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
-	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
-	"sluice.dev/sluice/internal/service/gateway/plugin/botdetection"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
-	"sluice.dev/sluice/internal/service/gateway/plugin/correlationid"
-	"sluice.dev/sluice/internal/service/gateway/plugin/cors"
-	"sluice.dev/sluice/internal/service/gateway/plugin/hmacauth"
-	"sluice.dev/sluice/internal/service/gateway/plugin/iprestriction"
-	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
-	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
-	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
-	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
-	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
-	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
-	"sluice.dev/sluice/internal/service/gateway/plugin/termination"
 	"sluice.dev/sluice/internal/service/gateway/references"
 	"sluice.dev/sluice/internal/service/iam"
 	"sluice.dev/sluice/internal/service/kms"
@@ -122,11 +108,9 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	undo.add(s.references.Close)
 	s.observers = newObservers()
 	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
-		Plugins: append(s.observers.kinds(),
-			keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), acl.New(), ratelimiting.New(),
-			correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
-			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}),
-		)}); err != nil {
+		Plugins: append(s.observers.kinds(), append(kinds(),
+			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}))...),
+	}); err != nil {
 		return nil, err
 	}
 	s.observers.gateway = s.gateway

@@ -206,7 +206,7 @@ func TestErrorBodies(t *testing.T) {
 		{"POST", "/plugins", `{"name":"rate-limiting"}`, 400, 2, "", ""},
 		{"POST", "/plugins", `{"name":"rate-limiting","config":{"minute":0}}`, 400, 2, "schema violation (config.minute: value must be greater than 0)", ""},
 		{"POST", "/plugins", `{"name":"rate-limiting","config":{"minute":10,"hour":5}}`, 400, 2, "schema violation (The limit for hour(5.0) cannot be lower than the limit for minute(10.0))", ""},
-		{"POST", "/plugins", `{"name":"rate-limiting","config":{"minute":1,"policy":"redis"}}`, 400, 2, "schema violation (config.policy: policy 'redis' is not served yet; use 'local')", ""},
+		{"POST", "/plugins", `{"name":"rate-limiting","config":{"minute":1,"policy":"redis"}}`, 400, 2, "schema violation (must set one of 'config.redis.host', 'config.redis_host' when 'policy' is 'redis')", ""},
 		{"POST", "/services/s/plugins", `{"name":"key-auth"}`, 409, 5, "", ""},
 		{"PATCH", "/services/s", `{"id":"8d6e2a1c-52ad-4bd0-8d5e-6d8b6d4f0a11"}`, 400, 2, "schema violation (id: immutable field cannot be updated)", ""},
 		{"GET", "/services?size=0", "", 400, 9, "size must be an integer between 1 and 1000", ""},

@@ -42,6 +42,7 @@ type Gateway struct {
 	kinds       map[string]*kind
 	entities    map[string]*schema.Entity
 	order       []*schema.Entity
+	public      []*schema.Entity // those that are not private
 	collections map[string]collection
 
 	current   atomic.Pointer[snapshot]
@@ -85,7 +86,11 @@ func New(d Deps) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: plugin %q is listed twice", k.Name)
 		}
 		g.kinds[k.Name] = k
-		entities = append(entities, k.Entities...)
+		for _, e := range k.Entities {
+			if !slices.Contains(entities, e) { // several kinds may share one
+				entities = append(entities, e)
+			}
+		}
 	}
 	for _, e := range entities {
 		if g.entities[e.Name] != nil {
@@ -99,6 +104,11 @@ func New(d Deps) (*Gateway, error) {
 		g.collections[e.Name] = register(d.Store, e, more...)
 	}
 	g.order = entities
+	for _, e := range entities {
+		if !e.Private {
+			g.public = append(g.public, e)
+		}
+	}
 	g.current.Store(g.build(d.Store.Snapshot()))
 	g.cancel = d.Store.Subscribe(func(view *store.Snapshot, changes []store.Change) {
 		if len(changes) > 0 && !slices.ContainsFunc(changes, func(c store.Change) bool { return compiles(c.Collection) }) {
@@ -198,8 +208,8 @@ func (g *Gateway) Close() {
 	g.retired.Wait()
 }
 
-// Entities returns the entities in the order they were declared.
-func (g *Gateway) Entities() []*schema.Entity { return g.order }
+// Entities returns the entities of the Admin API in the order they were declared.
+func (g *Gateway) Entities() []*schema.Entity { return g.public }
 
 // Entity returns an entity by the name of its collection.
 func (g *Gateway) Entity(name string) (*schema.Entity, bool) {
@@ -300,6 +310,29 @@ func (r records) Update(ctx context.Context, collection, id string, patch schema
 		return nil, err
 	}
 	return r.g.Patch(ctx, e, id, patch)
+}
+
+func (r records) Edit(ctx context.Context, collection, id string, change func(schema.Record) schema.Record) error {
+	e, err := r.entity(collection)
+	if err != nil {
+		return err
+	}
+	return r.g.change(ctx, func(tx *store.Tx) error {
+		var old schema.Record
+		if _, stored, ok := r.g.find(tx, e, id); ok {
+			old = r.g.present(e, stored)
+		}
+		in := change(old)
+		if in == nil {
+			return nil
+		}
+		in["id"] = id
+		full, err := r.g.complete(tx, e, in, nil)
+		if err != nil {
+			return err
+		}
+		return r.g.write(tx, e, full, false)
+	})
 }
 
 func (r records) Delete(ctx context.Context, collection, id string) (bool, error) {

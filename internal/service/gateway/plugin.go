@@ -67,6 +67,10 @@ type Records interface {
 	Create(ctx context.Context, collection string, r schema.Record) (schema.Record, error)
 	// Update lays patch over the record under id.
 	Update(ctx context.Context, collection, id string, patch schema.Record) (schema.Record, error)
+	// Edit replaces the record under id, a UUID, by what change makes of it, in one
+	// transaction; change is given nil where there is none, and returns nil to leave all as
+	// it is. It may be called more than once.
+	Edit(ctx context.Context, collection, id string, change func(old schema.Record) schema.Record) error
 	// Delete reports whether there was a record.
 	Delete(ctx context.Context, collection, id string) (existed bool, err error)
 }

@@ -21,20 +21,26 @@ type Request struct {
 	Ctx    context.Context
 	TLS    *tls.ConnectionState // nil: clear text
 	Minor  int                  // of HTTP/1
+
+	// What the upstream answers, with status 200 unless Status says another.
+	Status     int
+	Answer     []string // header names and values by turns
+	AnswerBody string
 }
 
 // Result is what became of it.
 type Result struct {
-	Status   int // 0: it would have been forwarded
+	Status   int // 0: it was forwarded
+	Answered int // the status of the upstream's answer as the client gets it; 0 where it was not forwarded
 	Header   *gateway.Header
-	Body     string
+	Body     string // of either
 	Upstream *gateway.Header // the request's header as the upstream would get it
 	Query    string
 	Sent     string // the body the upstream would get, where a plugin has read it
 	Consumer string
 }
 
-// Do puts a request through rewrite, access, header filters and log.
+// Do puts a request through all phases.
 func Do(g *gateway.Gateway, r Request) Result {
 	def := func(s *string, v string) {
 		if *s == "" {
@@ -62,12 +68,19 @@ func Do(g *gateway.Gateway, r Request) Result {
 	g.Access(x)
 	out := Result{Header: new(gateway.Header), Upstream: new(gateway.Header), Query: strings.Clone(x.Request.RawQuery)}
 	if !x.Answered() {
-		x.SetForwarded()
-		x.Response.Status = 200
+		answer(g, x, r)
 	}
 	g.HeaderFilter(x)
-	if !x.FromUpstream() {
-		out.Status, out.Body = x.Response.Status, string(x.Response.Body)
+	out.Body = string(x.Response.Body)
+	if x.FiltersBody() {
+		half := len(x.Response.Body) / 2
+		first := string(g.BodyFilter(x, []byte(out.Body[:half]), false))
+		out.Body = first + string(g.BodyFilter(x, []byte(out.Body[half:]), true))
+	}
+	if x.FromUpstream() {
+		out.Answered = x.Response.Status
+	} else {
+		out.Status = x.Response.Status
 	}
 	for _, f := range x.Response.Header.Fields() {
 		out.Header.Add(f.Name, strings.Clone(f.Value))
@@ -82,6 +95,23 @@ func Do(g *gateway.Gateway, r Request) Result {
 		out.Consumer = c.Username
 	}
 	return out
+}
+
+// answer plays the upstream.
+func answer(g *gateway.Gateway, x *gateway.Exchange, r Request) {
+	x.SetForwarded()
+	x.Response.Status = r.Status
+	if r.Status == 0 {
+		x.Response.Status = 200
+	}
+	x.Response.Header.Reset()
+	for i := 0; i < len(r.Answer); i += 2 {
+		x.Response.Header.Add(r.Answer[i], r.Answer[i+1])
+	}
+	x.Response.Body, x.Response.Length = []byte(r.AnswerBody), int64(len(r.AnswerBody))
+	if x.BuffersResponse() {
+		g.Response(x)
+	}
 }
 
 // Says reports whether a result is an error of the gateway's with the message.

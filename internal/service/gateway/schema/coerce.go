@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -64,12 +65,26 @@ func (f *Field) Coerce(v any) any {
 func (f *Field) CoerceRecord(r Record) Record {
 	out := make(Record, len(r))
 	for k, v := range r {
-		if c := f.Field(k); c != nil {
+		if c := f.described(k); c != nil {
 			v = c.Coerce(v)
 		}
 		out[k] = v
 	}
 	return out
+}
+
+// described returns the field called name, also by a former name.
+func (f *Field) described(name string) *Field {
+	path, former := f.Former[name]
+	if !former {
+		return f.Field(name)
+	}
+	for part := range strings.SplitSeq(path, ".") {
+		if f = f.Field(part); f == nil {
+			return nil
+		}
+	}
+	return f
 }
 
 // indexed turns {"1": a, "2": b}, which is how a[1]=…&a[2]=… reads, into [a, b].
@@ -88,6 +103,10 @@ func indexed(r Record) ([]any, bool) {
 // Merge returns base with patch laid over it as Kong's PATCH does: records merge field by
 // field, everything else is replaced, and an explicit nil unsets.
 func (f *Field) Merge(base, patch Record) Record {
+	if len(f.Former) > 0 {
+		patch = maps.Clone(patch)
+		f.rename(patch)
+	}
 	out := make(Record, len(base)+len(patch))
 	for k, v := range base {
 		out[k] = v

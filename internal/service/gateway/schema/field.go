@@ -47,6 +47,9 @@ type Field struct {
 	Values   *Field   // of a map
 	Fields   []*Field // of a record
 	Checks   []Check  // of a record
+	// Former maps names that fields of a record had once to dotted paths of what they are
+	// now. A value under a former name is taken for one under the new, which goes first.
+	Former map[string]string
 	// Subsets lists the sets from which all values of a set must come together.
 	Subsets [][]string
 
@@ -124,6 +127,8 @@ type Entity struct {
 	// because "config" is another record for every kind of plugin. The text says what is
 	// wrong with the content where there is no description for it.
 	Variant func(r Record) (*Field, []Check, string)
+	// Private keeps the collection out of the Admin API.
+	Private bool
 	// Expires lets a record carry "ttl", seconds after which it is gone.
 	Expires bool
 	// Derive fills the fields of a valid record that follow from others.

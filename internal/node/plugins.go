@@ -1,0 +1,30 @@
+package node
+
+import (
+	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
+	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/botdetection"
+	"sluice.dev/sluice/internal/service/gateway/plugin/correlationid"
+	"sluice.dev/sluice/internal/service/gateway/plugin/cors"
+	"sluice.dev/sluice/internal/service/gateway/plugin/hmacauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/iprestriction"
+	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
+	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
+	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
+	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
+	"sluice.dev/sluice/internal/service/gateway/plugin/responseratelimiting"
+	"sluice.dev/sluice/internal/service/gateway/plugin/termination"
+)
+
+// kinds are the kinds of plugin that need nothing from the node but what the gateway gives
+// every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
+func kinds() []gateway.Plugin {
+	return []gateway.Plugin{
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), acl.New(),
+		ratelimiting.New(), responseratelimiting.New(),
+		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
+	}
+}
