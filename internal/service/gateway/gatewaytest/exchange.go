@@ -33,7 +33,7 @@ type Result struct {
 	Status   int // 0: it was forwarded
 	Answered int // the status of the upstream's answer as the client gets it; 0 where it was not forwarded
 	Header   *gateway.Header
-	Body     string // of either
+	Body     string          // of either
 	Upstream *gateway.Header // the request's header as the upstream would get it
 	Query    string
 	Sent     string // the body the upstream would get, where a plugin has read it

@@ -62,7 +62,7 @@ type hand struct {
 	taken  time.Time // when it was filled
 	size   int64     // how much was taken then
 	starts [Periods]int64
-	usage  Usage // as the store had it, without what is in the hand
+	usage  Usage     // as the store had it, without what is in the hand
 	full   time.Time // until when usage.Full is believed
 }
 
