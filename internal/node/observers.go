@@ -6,10 +6,12 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/filelog"
 	"sluice.dev/sluice/internal/service/gateway/plugin/httplog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/opentelemetry"
 	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 	"sluice.dev/sluice/internal/service/gateway/plugin/socketlog"
 	"sluice.dev/sluice/internal/service/gateway/plugin/statsd"
 	"sluice.dev/sluice/internal/service/gateway/plugin/syslog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/zipkin"
 )
 
 // observers are the kinds of plugin that log, count and trace.
@@ -31,6 +33,7 @@ func (o *observers) kinds() []gateway.Plugin {
 	return []gateway.Plugin{
 		o.metrics.Plugin(), httplog.New(httplog.Deps{}), statsd.New(), statsd.NewDatadog(), filelog.New(filelog.Deps{}),
 		socketlog.NewUDP(socketlog.Deps{}), socketlog.NewTCP(socketlog.Deps{}), syslog.NewLoggly(syslog.Deps{}), syslog.New(syslog.Deps{}),
+		zipkin.New(zipkin.Deps{NodeID: o.nodeID}), opentelemetry.New(opentelemetry.Deps{NodeID: o.nodeID}),
 	}
 }
 
