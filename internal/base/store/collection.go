@@ -12,10 +12,11 @@ import (
 // OnDelete says what deleting a referenced document does.
 type OnDelete uint8
 
-// The two ways a reference answers the deletion of what it refers to.
+// The ways a reference answers the deletion of what it refers to.
 const (
 	Restrict OnDelete = iota // refuse the deletion
 	Cascade                  // delete the referring document too
+	Dangle                   // leave it; it must refer to something again when it is next written
 )
 
 type ruleKind uint8

@@ -134,6 +134,9 @@ func (tx *Tx) delete(collection, key string) (bool, error) {
 	st.remove(key)
 	tx.writes = append(tx.writes, write{collection: collection, key: key})
 	for _, ref := range st.def.referrers {
+		if ref.on == Dangle {
+			continue
+		}
 		for _, from := range tx.referring(ref, key) {
 			if ref.on == Restrict {
 				rule := tx.state(ref.collection).def.rules[ref.rule]

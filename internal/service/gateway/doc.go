@@ -14,6 +14,10 @@
 // request. What did not change is not compiled again. Plugins that do not apply to a
 // request, and phases a plugin does not have, cost it nothing.
 //
+// For TLS, a snapshot holds what handshakes need: the certificates by server name, the
+// names for which clients are asked for a certificate of their own, and one configuration
+// for each way services speak to their upstreams. It takes no part in a handshake itself.
+//
 // Invariants:
 //   - A field is described once; validation, defaults, form coercion and /schemas follow.
 //   - What is accepted acts. What does not act yet is refused with a schema violation.

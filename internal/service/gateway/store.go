@@ -62,7 +62,8 @@ func register(s *store.Store, e *schema.Entity, rules ...store.Rule[schema.Recor
 }
 
 // configRefers makes references of the ids in plugins' configurations that are described
-// as ids of a collection.
+// as ids of a collection. They do not keep it from being deleted: decK 1.4 deletes
+// authorities before the plugins that name them, and a plugin fails closed without them.
 func (g *Gateway) configRefers(collection string) store.Rule[schema.Record] {
 	return store.Refers(configRule+collection, prefix+collection, func(r *schema.Record) (ids []string) {
 		k := g.kinds[str((*r)["name"])]
@@ -76,7 +77,7 @@ func (g *Gateway) configRefers(collection string) store.Rule[schema.Record] {
 			}
 		}
 		return ids
-	}, store.Restrict)
+	}, store.Dangle)
 }
 
 // uniqueValue is what a unique field is indexed by. A secret is indexed by its digest, so

@@ -105,6 +105,11 @@ func TestSeedForm(t *testing.T) {
 	r.trust(two)
 	r.want("by the older name", r.ask(mine), "", "")
 	r.want("not in the list", r.ask(other), badCert, "")
+	if _, err := r.gw.Delete(t.Context(), e, id); err != nil {
+		t.Fatal(err)
+	}
+	r.want("the only one of the list is gone", r.ask(mine), badCert, "")
+	r.want("which is not to trust the others", r.ask(other), badCert, "")
 }
 
 // TestKongForm is the plugin with ca_certificates: a consumer is needed, in Kong's order.
