@@ -284,3 +284,22 @@ func TestTLSToUpstream(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkHandshake measures whole and resumed handshakes, client and server together.
+func BenchmarkHandshake(b *testing.B) {
+	r, ca := newRig(b, proxy.Config{}, askerKind()), gatewaytest.NewAuthority(b, "ca")
+	for i := range 1000 {
+		name := fmt.Sprintf("n%d.example", i)
+		gatewaytest.Create(b, r.gw, "certificates", pairRecord(&ca.Pair, name))
+	}
+	for name, c := range map[string]*tls.Config{
+		"whole":   {ServerName: "n7.example"},
+		"resumed": {ServerName: "n7.example", ClientSessionCache: tls.NewLRUClientSessionCache(8)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				r.handshake(c)
+			}
+		})
+	}
+}
