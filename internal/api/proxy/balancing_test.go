@@ -137,7 +137,8 @@ func TestFailuresGoToTheNextTarget(t *testing.T) {
 			gatewaytest.Create(t, r.gw, "plugins", schema.Record{"name": "logged"})
 			good := named(t, "good")
 			checks := schema.Record{"passive": schema.Record{"unhealthy": schema.Record{"tcp_failures": 1.0, "timeouts": 1.0}}}
-			r.balance("shop", schema.Record{"healthchecks": checks}, nil, c.target, good)
+			// By its hash a request would go to the same target again and again.
+			r.balance("shop", schema.Record{"healthchecks": checks, "hash_on": "path"}, nil, c.target, good)
 			r.balance("alone", nil, schema.Record{"retries": 1.0}, c.target)
 			u, _ := r.gw.Entity("upstreams")
 			rec, err := r.gw.Get(u, "shop")
@@ -148,9 +149,9 @@ func TestFailuresGoToTheNextTarget(t *testing.T) {
 			for method, want := range map[string]int{"GET": c.get, "POST": c.post} {
 				r.gw.SetTargetHealth(id, c.target, "", true)
 				for i := 0; ; i++ { // until it is the failing target's turn
-					status, body, _ := r.ask(method, "/shop")
+					status, body, _ := r.ask(method, fmt.Sprint("/shop/", i))
 					made := <-tries
-					if i > 20 {
+					if i > 50 {
 						t.Fatalf("%s: the target never had its turn", method)
 					}
 					if made[0].Address.String() != c.target {
@@ -418,6 +419,55 @@ func TestBalancedHTTP2(t *testing.T) {
 		resp.Body.Close()
 		if string(got) != "HTTP/2.0" || resp.Trailer.Get("Grpc-Status") != "0" {
 			t.Errorf("gRPC over TLS: %d %q %v", resp.StatusCode, got, resp.Trailer)
+		}
+	}
+}
+
+// TestBalancedUpgrade: a WebSocket goes to a target that answers, and counts there as long
+// as it is open.
+func TestBalancedUpgrade(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			io.WriteString(w, "plain")
+			return
+		}
+		c, brw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		io.Copy(c, brw)
+	}))
+	t.Cleanup(up.Close)
+	r := newRig(t, proxy.Config{})
+	busy, idle := up.Listener.Addr().String(), named(t, "idle")
+	r.balance("ws", schema.Record{"algorithm": "least-connections"}, nil, refusing(t), busy)
+	c, err := net.Dial("tcp", r.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	br := bufio.NewReader(c)
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	io.WriteString(c, "ping")
+	buf := make([]byte, 4)
+	if _, err := io.ReadFull(br, buf); err != nil || string(buf) != "ping" {
+		t.Fatalf("%q %v", buf, err)
+	}
+	u, _ := r.gw.Entity("upstreams")
+	rec, err := r.gw.Get(u, "ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Create(t, r.gw, "targets", schema.Record{"target": idle, "upstream": schema.Record{"id": rec["id"]}})
+	for range 5 {
+		if status, body, _ := r.ask("GET", "/ws"); status != 200 || !strings.HasPrefix(body, "idle") {
+			t.Errorf("beside an open tunnel: %d %q", status, body)
 		}
 	}
 }
