@@ -137,8 +137,7 @@ func TestFailuresGoToTheNextTarget(t *testing.T) {
 			gatewaytest.Create(t, r.gw, "plugins", schema.Record{"name": "logged"})
 			good := named(t, "good")
 			checks := schema.Record{"passive": schema.Record{"unhealthy": schema.Record{"tcp_failures": 1.0, "timeouts": 1.0}}}
-			// By its hash a request would go to the same target again and again.
-			r.balance("shop", schema.Record{"healthchecks": checks, "hash_on": "path"}, nil, c.target, good)
+			r.balance("shop", schema.Record{"healthchecks": checks}, nil, c.target, good)
 			r.balance("alone", nil, schema.Record{"retries": 1.0}, c.target)
 			u, _ := r.gw.Entity("upstreams")
 			rec, err := r.gw.Get(u, "shop")
@@ -149,7 +148,7 @@ func TestFailuresGoToTheNextTarget(t *testing.T) {
 			for method, want := range map[string]int{"GET": c.get, "POST": c.post} {
 				r.gw.SetTargetHealth(id, c.target, "", true)
 				for i := 0; ; i++ { // until it is the failing target's turn
-					status, body, _ := r.ask(method, fmt.Sprint("/shop/", i))
+					status, body, _ := r.ask(method, "/shop")
 					made := <-tries
 					if i > 50 {
 						t.Fatalf("%s: the target never had its turn", method)
@@ -364,14 +363,17 @@ func TestProbesBringBack(t *testing.T) {
 // TestBalancedHTTP2: clients in HTTP/2, gRPC over TLS, and time-outs to connect.
 func TestBalancedHTTP2(t *testing.T) {
 	r := newRig(t, proxy.Config{})
-	r.balance("shop", nil, nil, refusing(t), named(t, "good"))
+	r.balance("shop", schema.Record{"hash_on": "path"}, nil, refusing(t), named(t, "good"))
 	deaf := strings.TrimPrefix(script(t, func(c net.Conn, br *bufio.Reader) { io.Copy(io.Discard, br) }), "http://")
 	r.balance("deaf", nil, schema.Record{"protocol": "https", "connect_timeout": 100.0, "read_timeout": 60000.0, "retries": 1.0}, deaf)
 	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()
 	for method, body := range map[string]string{"GET": "", "POST": "x"} {
-		for range 6 {
-			req, _ := http.NewRequest(method, "https://"+r.secure+"/shop", strings.NewReader(body))
+		for i := range 8 { // by its hash, half of them would go to the target that refuses
+			if status, got, _ := r.ask(method, fmt.Sprint("/shop/", i)); status != 200 || !strings.HasPrefix(got, "good") {
+				t.Errorf("%s in HTTP/1: %d %s", method, status, got)
+			}
+			req, _ := http.NewRequest(method, fmt.Sprintf("https://%s/shop/%d", r.secure, i), strings.NewReader(body))
 			resp, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
