@@ -35,7 +35,9 @@ type Config struct {
 		URL string `yaml:"url" doc:"control store: sqlite:///path, postgres://… or mysql://…; empty is a SQLite file in the data directory"`
 	} `yaml:"store"`
 	Kong struct {
-		AdminToken string `yaml:"admin_token" doc:"token that the Kong Admin API asks for; needed unless it is bound to loopback"`
+		AdminToken string `yaml:"admin_token" doc:"token that opens the Kong Admin API"`
+		ReadToken  string `yaml:"admin_read_token" doc:"token that opens the Kong Admin API for reading alone"`
+		AdminAuth  bool   `yaml:"admin_auth" doc:"ask for credentials on the Kong Admin API also without a token: an access key, by signature or HTTP Basic; needed, as a token is, unless it is bound to loopback"`
 	} `yaml:"kong"`
 	Log struct {
 		Level  string `yaml:"level" doc:"debug, info, warn or error"`
@@ -86,8 +88,11 @@ func (c *Config) complete() error {
 	if c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
 		return config.Invalid.Field("warehouse.memory_mb", "sizes are positive, and a statement needs at least 64 MiB")
 	}
-	if !c.loopback() && c.Kong.AdminToken == "" {
-		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token, or bind to loopback", c.Host)
+	if !c.loopback() && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
+		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token or kong.admin_auth, or bind to loopback", c.Host)
+	}
+	if c.Kong.AdminToken != "" && c.Kong.AdminToken == c.Kong.ReadToken {
+		return config.Invalid.Field("kong.admin_read_token", "kong.admin_read_token is the same as kong.admin_token, which may change things")
 	}
 	if c.Store.URL == "" {
 		c.Store.URL = "sqlite://" + filepath.Join(c.Data, "control.db")

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"os"
@@ -17,7 +18,9 @@ import (
 	"sluice.dev/sluice/internal/api/pgwire"
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/api/status"
+	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/page"
+	"sluice.dev/sluice/internal/service/audit"
 	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 )
 
@@ -65,10 +68,21 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 		hostname = "localhost"
 	}
 	f.kong = kong.New(
-		kong.Config{Token: c.Kong.AdminToken, Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
+		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !c.loopback(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
 			Settings: map[string]any{"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log,
+			Identify: adminIdentity{credentials{s.iam}, awswire.NewVerifier(credentials{s.iam}, b.clock.Now)}.identify,
+			Authorize: func(ctx context.Context, action name.Action, path string) error {
+				return s.iam.Authorize(ctx, action, name.ARN{Service: kong.ServiceName, Region: c.Region, Resource: path})
+			},
+			Audit: func(ctx context.Context, offset string, size int) (any, string, error) {
+				entries, next, err := s.audit.List(ctx, offset, size)
+				if entries == nil {
+					entries = []audit.Entry{}
+				}
+				return entries, next, err
+			},
 			Connections: func() kong.Connections {
 				st := f.proxy.Stats()
 				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}

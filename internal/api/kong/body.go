@@ -19,7 +19,6 @@ const maxArgs = 1000
 // readBody fills the request's body. The answer has a status where it cannot be read.
 // raw leaves the body to the handler.
 func (r *request) readBody(raw bool) answer {
-	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
 	if raw {
 		return answer{}
 	}

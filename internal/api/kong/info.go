@@ -47,6 +47,8 @@ func (a *api) fixed(path []string) endpoint {
 		return get(func(*request) answer { return a.pluginSchema(at(2), true) })
 	case at(0) == "schemas":
 		return a.schemas(path)
+	case n == 2 && at(0) == "audit" && at(1) == "objects" && a.deps.Audit != nil:
+		return get(a.audit)
 	case at(0) == "references" && a.deps.References != nil:
 		return a.references(path)
 	}
@@ -102,6 +104,9 @@ func (a *api) endpoints(*request) answer {
 	out = append(out, healthPaths...)
 	if a.deps.References != nil {
 		out = append(out, "/references/{collection}", "/references/{collection}/{key}")
+	}
+	if a.deps.Audit != nil {
+		out = append(out, "/audit/objects")
 	}
 	for _, e := range a.gw.Entities() {
 		base, one := "/"+e.AdminPath(), "/"+e.AdminPath()+"/{"+e.Name+"}"

@@ -1,8 +1,7 @@
 package kong
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -12,15 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
 // Config describes the node to clients, and guards the API.
 type Config struct {
-	// Token, where set, must come as "Authorization: Bearer …" (or as Kong-Admin-Token,
-	// which decK can send) with every request but OPTIONS.
-	Token    string
+	// Token and ReadToken, where set, come as "Authorization: Bearer …" or as
+	// Kong-Admin-Token, which decK can send. The second opens reading alone. With neither
+	// and without Closed, who comes without credentials may do everything.
+	Token, ReadToken string
+	// Closed asks for credentials also where no token is set.
+	Closed   bool
 	Hostname string
 	NodeID   string // a UUID
 	// Settings are shown under "configuration" at /; secrets must be masked already.
@@ -37,6 +41,14 @@ type Deps struct {
 	Connections func() Connections
 	// StoreReachable reports whether the control store answers; nil: always.
 	StoreReachable func() bool
+	// Identify tells who sent a request, by its signature or its Authorization; it may read
+	// the body and puts it back. nil: only tokens are known.
+	Identify func(*http.Request) (caller.Identity, error)
+	// Authorize decides whether the caller of the context may use a path by a method: the
+	// actions are those of AWS's API Gateway, apigateway:GET and so on.
+	Authorize func(ctx context.Context, action name.Action, path string) error
+	// Audit lists the changes that were made; nil: there is no list.
+	Audit func(ctx context.Context, offset string, size int) (entries any, next string, err error)
 	Log            *slog.Logger
 }
 
@@ -49,15 +61,14 @@ type Connections struct {
 const maxBody = 10 << 20
 
 type api struct {
-	cfg   Config
-	deps  Deps
-	gw    *gateway.Gateway
-	token [32]byte
+	cfg  Config
+	deps Deps
+	gw   *gateway.Gateway
 }
 
 // New returns the API's handler.
 func New(c Config, d Deps) http.Handler {
-	return &api{cfg: c, deps: d, gw: d.Gateway, token: sha256.Sum256([]byte(c.Token))}
+	return &api{cfg: c, deps: d, gw: d.Gateway}
 }
 
 // request is one call with what its handler needs.
@@ -136,9 +147,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) serve(r *http.Request) answer {
-	if r.Method != http.MethodOptions && !a.admitted(r) {
-		return answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Unauthorized"},
-			header: http.Header{"Www-Authenticate": {"Bearer"}}}
+	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
+	r, refusal := a.admit(r)
+	if refusal.status != 0 {
+		return refusal
 	}
 	if crossSite(r) {
 		return message(http.StatusForbidden, "requests that change something must not come from another web page")
@@ -174,19 +186,6 @@ func (a *api) serve(r *http.Request) answer {
 		}
 	}
 	return handle(req)
-}
-
-// admitted checks the bearer token where one is configured, in constant time.
-func (a *api) admitted(r *http.Request) bool {
-	if a.cfg.Token == "" {
-		return true
-	}
-	given := r.Header.Get("Kong-Admin-Token")
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		given = strings.TrimSpace(token)
-	}
-	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
 }
 
 // crossSite reports whether a browser sends a change on behalf of a page of another site.

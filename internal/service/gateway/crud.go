@@ -70,13 +70,14 @@ func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record)
 	if err != nil {
 		return nil, err
 	}
+	g.tell(ctx, e, nil, stored)
 	return g.present(e, stored), nil
 }
 
 // Replace stores a record under key, which is an id or an endpoint key, whether there is
 // one already or not. What r does not set goes back to its default.
 func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r schema.Record) (schema.Record, error) {
-	var stored schema.Record
+	var before, stored schema.Record
 	err := g.change(ctx, func(tx *store.Tx) error {
 		in := maps.Clone(r)
 		if in == nil {
@@ -116,7 +117,7 @@ func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r s
 		if err != nil {
 			return err
 		}
-		stored = full
+		before, stored = old, full
 		if err := g.write(tx, e, full, false); err != nil {
 			return err
 		}
@@ -125,12 +126,13 @@ func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r s
 	if err != nil {
 		return nil, err
 	}
+	g.tell(ctx, e, before, stored)
 	return g.present(e, stored), nil
 }
 
 // Patch changes the given fields of a record.
 func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch schema.Record) (schema.Record, error) {
-	var stored schema.Record
+	var before, stored schema.Record
 	err := g.change(ctx, func(tx *store.Tx) error {
 		id, old, ok := g.find(tx, e, key)
 		if !ok {
@@ -148,7 +150,7 @@ func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch
 		if err != nil {
 			return err
 		}
-		stored = full
+		before, stored = old, full
 		if err := g.write(tx, e, full, false); err != nil {
 			return err
 		}
@@ -157,17 +159,19 @@ func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch
 	if err != nil {
 		return nil, err
 	}
+	g.tell(ctx, e, before, stored)
 	return g.present(e, stored), nil
 }
 
 // Delete removes a record and what cascades from it; false where there was none.
 func (g *Gateway) Delete(ctx context.Context, e *schema.Entity, key string) (existed bool, err error) {
+	var before schema.Record
 	err = g.change(ctx, func(tx *store.Tx) error {
-		id, _, ok := g.find(tx, e, key)
+		id, old, ok := g.find(tx, e, key)
 		if !ok {
 			return nil
 		}
-		existed = true
+		existed, before = true, old
 		if _, err := g.collection(e.Name).Delete(tx, id); err != nil {
 			if v, ok := errors.AsType[*store.Violation](err); ok {
 				return g.explain(e, nil, v)
@@ -176,6 +180,9 @@ func (g *Gateway) Delete(ctx context.Context, e *schema.Entity, key string) (exi
 		}
 		return nil
 	})
+	if err == nil && existed {
+		g.tell(ctx, e, before, nil)
+	}
 	return existed, err
 }
 

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+
+	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/api/kong"
+	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/service/audit"
+	"sluice.dev/sluice/internal/service/gateway"
+)
+
+// maxAdminBody bounds the body of a signed request to the Kong Admin API.
+const maxAdminBody = 10 << 20
+
+// adminIdentity tells who sends a request to the Kong Admin API: by the signature of an
+// access key, or by the key and its secret as HTTP Basic.
+type adminIdentity struct {
+	credentials credentials
+	signatures  *awswire.Verifier
+}
+
+var wrongKey = &fault.Reason{Kind: fault.Unauthenticated, Name: "InvalidCredentials"}
+
+func (a adminIdentity) identify(r *http.Request) (caller.Identity, error) {
+	key, secret, basic := r.BasicAuth()
+	if !basic {
+		return a.signatures.Verify(r, kong.ServiceName, maxAdminBody)
+	}
+	c, err := a.credentials.Lookup(r.Context(), key)
+	switch kind := fault.KindOf(err); {
+	case err != nil && kind != fault.NotFound && kind != fault.Unauthenticated:
+		return caller.Identity{}, err
+	case err != nil || c.SessionToken != "" || subtle.ConstantTimeCompare([]byte(c.Secret), []byte(secret)) != 1:
+		return caller.Identity{}, wrongKey.New("the access key or its secret is wrong")
+	}
+	return c.Identity, nil
+}
+
+// changes writes what the gateway's callers change into the audit.
+type changes struct {
+	to  *audit.Log
+	log *slog.Logger
+}
+
+func (c changes) record(ctx context.Context, change gateway.Change) {
+	id, _ := caller.From(ctx)
+	request := caller.RequestOf(ctx)
+	e := audit.Entry{Request: request.ID, Who: id.ARN, From: request.SourceIP, Entity: change.Collection, Key: change.ID, Operation: "update"}
+	if e.Who == "" {
+		e.Who = id.UserName
+	}
+	var err error
+	if change.Before == nil {
+		e.Operation = "create"
+	} else if e.Before, err = json.Marshal(change.Before); err != nil {
+		c.log.Error("encoding an entry of the audit", "err", err)
+	}
+	if change.After == nil {
+		e.Operation = "delete"
+	} else if e.After, err = json.Marshal(change.After); err != nil {
+		c.log.Error("encoding an entry of the audit", "err", err)
+	}
+	if err := c.to.Append(e); err != nil {
+		c.log.Error("writing to the audit", "entity", e.Entity, "key", e.Key, "operation", e.Operation, "err", err)
+	}
+}
