@@ -22,7 +22,7 @@ const maxAdminBody = 10 << 20
 // access key, or by the key and its secret as HTTP Basic.
 type adminIdentity struct {
 	credentials credentials
-	signatures  *awswire.Verifier
+	signatures  *awswire.Signatures
 }
 
 var wrongKey = &fault.Reason{Kind: fault.Unauthenticated, Name: "InvalidCredentials"}

@@ -72,7 +72,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 			Settings: map[string]any{"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log,
-			Identify: adminIdentity{credentials{s.iam}, awswire.NewVerifier(credentials{s.iam}, b.clock.Now)}.identify,
+			Identify: adminIdentity{credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify,
 			Authorize: func(ctx context.Context, action name.Action, path string) error {
 				return s.iam.Authorize(ctx, action, name.ARN{Service: kong.ServiceName, Region: c.Region, Resource: path})
 			},

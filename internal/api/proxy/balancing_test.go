@@ -150,7 +150,7 @@ func TestFailuresGoToTheNextTarget(t *testing.T) {
 				for i := 0; ; i++ { // until it is the failing target's turn
 					status, body, _ := r.ask(method, "/shop")
 					made := <-tries
-					if i > 20 {
+					if i > 50 {
 						t.Fatalf("%s: the target never had its turn", method)
 					}
 					if made[0].Address.String() != c.target {
@@ -363,14 +363,17 @@ func TestProbesBringBack(t *testing.T) {
 // TestBalancedHTTP2: clients in HTTP/2, gRPC over TLS, and time-outs to connect.
 func TestBalancedHTTP2(t *testing.T) {
 	r := newRig(t, proxy.Config{})
-	r.balance("shop", nil, nil, refusing(t), named(t, "good"))
+	r.balance("shop", schema.Record{"hash_on": "path"}, nil, refusing(t), named(t, "good"))
 	deaf := strings.TrimPrefix(script(t, func(c net.Conn, br *bufio.Reader) { io.Copy(io.Discard, br) }), "http://")
 	r.balance("deaf", nil, schema.Record{"protocol": "https", "connect_timeout": 100.0, "read_timeout": 60000.0, "retries": 1.0}, deaf)
 	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()
 	for method, body := range map[string]string{"GET": "", "POST": "x"} {
-		for range 6 {
-			req, _ := http.NewRequest(method, "https://"+r.secure+"/shop", strings.NewReader(body))
+		for i := range 8 { // by its hash, half of them would go to the target that refuses
+			if status, got, _ := r.ask(method, fmt.Sprint("/shop/", i)); status != 200 || !strings.HasPrefix(got, "good") {
+				t.Errorf("%s in HTTP/1: %d %s", method, status, got)
+			}
+			req, _ := http.NewRequest(method, fmt.Sprintf("https://%s/shop/%d", r.secure, i), strings.NewReader(body))
 			resp, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
@@ -418,6 +421,55 @@ func TestBalancedHTTP2(t *testing.T) {
 		resp.Body.Close()
 		if string(got) != "HTTP/2.0" || resp.Trailer.Get("Grpc-Status") != "0" {
 			t.Errorf("gRPC over TLS: %d %q %v", resp.StatusCode, got, resp.Trailer)
+		}
+	}
+}
+
+// TestBalancedUpgrade: a WebSocket goes to a target that answers, and counts there as long
+// as it is open.
+func TestBalancedUpgrade(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			io.WriteString(w, "plain")
+			return
+		}
+		c, brw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		io.Copy(c, brw)
+	}))
+	t.Cleanup(up.Close)
+	r := newRig(t, proxy.Config{})
+	busy, idle := up.Listener.Addr().String(), named(t, "idle")
+	r.balance("ws", schema.Record{"algorithm": "least-connections"}, nil, refusing(t), busy)
+	c, err := net.Dial("tcp", r.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	br := bufio.NewReader(c)
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	io.WriteString(c, "ping")
+	buf := make([]byte, 4)
+	if _, err := io.ReadFull(br, buf); err != nil || string(buf) != "ping" {
+		t.Fatalf("%q %v", buf, err)
+	}
+	u, _ := r.gw.Entity("upstreams")
+	rec, err := r.gw.Get(u, "ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Create(t, r.gw, "targets", schema.Record{"target": idle, "upstream": schema.Record{"id": rec["id"]}})
+	for range 5 {
+		if status, body, _ := r.ask("GET", "/ws"); status != 200 || !strings.HasPrefix(body, "idle") {
+			t.Errorf("beside an open tunnel: %d %q", status, body)
 		}
 	}
 }

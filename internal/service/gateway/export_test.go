@@ -28,3 +28,12 @@ var UpstreamPath = upstreamPath
 
 // SplitAuthority exposes the reading of a Host.
 var SplitAuthority = splitAuthority
+
+// NormalTarget exposes how a target is read and written.
+func NormalTarget(s string) (string, bool) {
+	host, port, ok := splitTarget(s)
+	if !ok {
+		return "", false
+	}
+	return joinTarget(host, port), true
+}

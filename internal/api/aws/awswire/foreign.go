@@ -11,19 +11,19 @@ import (
 	"sluice.dev/sluice/internal/base/fault"
 )
 
-// Verifier checks the signatures of requests to APIs that are not AWS's, so that the same
+// Signatures checks the signatures of requests to APIs that are not AWS's, so that the same
 // keys open them.
-type Verifier struct{ v verifier }
+type Signatures struct{ v verifier }
 
-// NewVerifier returns a verifier over the same access keys as the AWS front's.
-func NewVerifier(c Credentials, now func() time.Time) *Verifier {
-	return &Verifier{verifier{credentials: c, now: now}}
+// NewSignatures returns a verifier over the same access keys as the AWS front's.
+func NewSignatures(c Credentials, now func() time.Time) *Signatures {
+	return &Signatures{verifier{credentials: c, now: now}}
 }
 
 // Verify checks a request's Signature Version 4, for the scope of service, and returns who
 // signed. It reads the body, of at most limit bytes, and puts it back. An error is of the
 // kind Unauthenticated, TooLarge, or Unavailable, and says what is wrong with the request.
-func (v *Verifier) Verify(r *http.Request, service string, limit int64) (caller.Identity, error) {
+func (v *Signatures) Verify(r *http.Request, service string, limit int64) (caller.Identity, error) {
 	id, err := v.verify(r, service, limit)
 	if f := (*fail)(nil); errors.As(err, &f) {
 		kind := fault.Unauthenticated
@@ -35,7 +35,7 @@ func (v *Verifier) Verify(r *http.Request, service string, limit int64) (caller.
 	return id, err
 }
 
-func (v *Verifier) verify(r *http.Request, service string, limit int64) (caller.Identity, error) {
+func (v *Signatures) verify(r *http.Request, service string, limit int64) (caller.Identity, error) {
 	query, err := parseForm(r.URL.RawQuery)
 	if err != nil {
 		return caller.Identity{}, err
