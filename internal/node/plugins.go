@@ -11,6 +11,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/iprestriction"
 	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/ldapauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
@@ -23,7 +24,7 @@ import (
 // every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), acl.New(),
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 	}

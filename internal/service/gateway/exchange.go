@@ -214,7 +214,8 @@ const (
 
 // Authenticate records who the request is from, and tells the upstream in the
 // X-Consumer-* headers, after removing any the client sent. A nil credential makes it
-// the anonymous consumer. From here on the plugins configured for the consumer apply.
+// the anonymous consumer; a nil consumer is a client that is known by its credential
+// alone. From here on the plugins configured for the consumer apply.
 func (x *Exchange) Authenticate(c *Consumer, cred *Credential) {
 	x.consumer, x.credential, x.anonymous = c, cred, cred == nil
 	h := &x.Request.Header
@@ -224,6 +225,9 @@ func (x *Exchange) Authenticate(c *Consumer, cred *Credential) {
 		} else {
 			h.Set(name, value)
 		}
+	}
+	if c == nil {
+		c = &Consumer{}
 	}
 	setOrDel(headerConsumerID, c.ID)
 	setOrDel(headerConsumerCustomID, c.CustomID)
