@@ -2,10 +2,14 @@ package node
 
 import (
 	"fmt"
+	"iter"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 
+	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/name"
 )
@@ -39,6 +43,12 @@ type Config struct {
 		ReadToken  string `yaml:"admin_read_token" doc:"token that opens the Kong Admin API for reading alone"`
 		AdminAuth  bool   `yaml:"admin_auth" doc:"ask for credentials on the Kong Admin API also without a token: an access key, by signature or HTTP Basic; needed, as a token is, unless it is bound to loopback"`
 	} `yaml:"kong"`
+	Gate struct {
+		TrustedIPs      string `yaml:"trusted_ips" doc:"addresses and networks, separated by commas, whose X-Forwarded-* headers and word on the client's address are believed"`
+		RealIPHeader    string `yaml:"real_ip_header" doc:"header in which a trusted peer tells the client's address; proxy_protocol: the PROXY protocol tells it"`
+		RealIPRecursive bool   `yaml:"real_ip_recursive" doc:"take the last address in gate.real_ip_header that is no trusted peer's, not the last of all"`
+		ProxyProtocol   bool   `yaml:"proxy_protocol" doc:"every connection to the proxy's ports begins with a header of the PROXY protocol, version 1 or 2"`
+	} `yaml:"gate"`
 	Log struct {
 		Level  string `yaml:"level" doc:"debug, info, warn or error"`
 		Access bool   `yaml:"access" doc:"log every request of the gateway and every call of an AWS API"`
@@ -56,6 +66,7 @@ type Config struct {
 func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
+	c.Gate.RealIPHeader = "X-Real-IP"
 	c.Log.Level = "info"
 	c.Disk.Reserve = 256
 	c.Warehouse.Memory, c.Warehouse.Quota = 1024, 1024
@@ -94,10 +105,41 @@ func (c *Config) complete() error {
 	if c.Kong.AdminToken != "" && c.Kong.AdminToken == c.Kong.ReadToken {
 		return config.Invalid.Field("kong.admin_read_token", "kong.admin_read_token is the same as kong.admin_token, which may change things")
 	}
+	if _, err := c.trust(); err != nil {
+		return err
+	}
 	if c.Store.URL == "" {
 		c.Store.URL = "sqlite://" + filepath.Join(c.Data, "control.db")
 	}
 	return nil
+}
+
+// trust is whom the gateway believes.
+func (c *Config) trust() (proxy.Trust, error) {
+	t := proxy.Trust{Header: c.Gate.RealIPHeader, Recursive: c.Gate.RealIPRecursive}
+	for entry := range listed(c.Gate.TrustedIPs) {
+		p, err := netip.ParsePrefix(entry)
+		if err != nil {
+			a, aerr := netip.ParseAddr(entry)
+			if aerr != nil {
+				return t, config.Invalid.Field("gate.trusted_ips", "gate.trusted_ips: %q is neither an IP address nor a network", entry)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		t.Peers = append(t.Peers, p.Masked())
+	}
+	return t, nil
+}
+
+// listed walks a list separated by commas.
+func listed(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for e := range strings.SplitSeq(s, ",") {
+			if e = strings.TrimSpace(e); e != "" && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 func (c *Config) loopback() bool {

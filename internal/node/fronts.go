@@ -44,7 +44,11 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 		return nil, err
 	}
 	f := &fronts{tls: cert}
-	f.proxy = proxy.New(proxy.Config{TLS: cert.Clone()}, proxy.Deps{Gateway: s.gateway, Log: b.log})
+	trust, err := c.trust()
+	if err != nil {
+		return nil, err
+	}
+	f.proxy = proxy.New(proxy.Config{TLS: cert.Clone(), Trust: trust, ProxyProtocol: c.Gate.ProxyProtocol}, proxy.Deps{Gateway: s.gateway, Log: b.log})
 	f.aws = awswire.New(awswire.Config{
 		Services: []awswire.Service{
 			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), s3.New(s.objects, tokens),

@@ -59,7 +59,7 @@ func (m *metrics) exchange(x *gateway.Exchange) {
 	m.counter(x.Response.Status).Inc()
 	if m.access != nil {
 		// Strings of an exchange end with it; the handler encodes them before it returns.
-		attrs := []any{"request_id", x.ID(), "method", x.Request.Method, "path", x.Request.Path, "status", x.Response.Status, "client_ip", x.Conn.ClientIP}
+		attrs := []any{"request_id", x.ID(), "method", x.Request.Method, "path", x.Request.Path, "status", x.Response.Status, "client_ip", x.ClientIP()}
 		if r := x.Route(); r != nil {
 			attrs = append(attrs, "route", r.Name)
 		}

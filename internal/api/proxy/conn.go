@@ -20,6 +20,7 @@ import (
 type clientConn struct {
 	stream
 	meta         gateway.Conn
+	told         source // by the PROXY protocol
 	head         http1.Head
 	body         http1.Body
 	out          []byte
@@ -59,12 +60,22 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 	}
 	c := &clientConn{}
 	c.stream = stream{Conn: raw, p: p, buf: make([]byte, smallBuffer), readWait: p.cfg.BodyTimeout}
-	c.meta.Client, c.meta.ServerPort = addrPort(raw.RemoteAddr()), int(addrPort(raw.LocalAddr()).Port())
-	c.meta.ClientIP = c.meta.Client.Addr().String()
+	c.meta.Peer, c.meta.ServerPort = addrPort(raw.RemoteAddr()), int(addrPort(raw.LocalAddr()).Port())
+	c.meta.PeerIP = c.meta.Peer.Addr().String()
+	c.meta.Trusted = p.cfg.Trust.trusts(c.meta.Peer.Addr())
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	defer c.cancel()
 	p.track(c)
 	defer p.untrack(c)
+	if p.cfg.ProxyProtocol {
+		raw.SetDeadline(time.Now().Add(p.cfg.HeadTimeout))
+		var err error
+		if c.told, err = readSource(raw); err != nil {
+			p.log.Debug("refused a connection", "peer", c.meta.PeerIP, "err", err)
+			return
+		}
+		raw.SetDeadline(time.Time{})
+	}
 	if secure != nil {
 		tc := tls.Server(raw, secure)
 		raw.SetDeadline(time.Now().Add(p.cfg.HeadTimeout))
@@ -76,7 +87,7 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 		c.meta.TLS, c.Conn = &state, tc
 		if state.NegotiatedProtocol == "h2" {
 			p.untrack(c)
-			p.h2.serve(tc, &c.meta)
+			p.h2.serve(tc, c)
 			return
 		}
 		defer tc.Close()
@@ -85,11 +96,14 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	var ap netip.AddrPort
+	switch t := a.(type) {
+	case *net.TCPAddr:
+		ap = t.AddrPort()
+	case *net.UDPAddr:
+		ap = t.AddrPort()
 	}
-	return netip.AddrPort{}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // h2Preface begins a connection that speaks HTTP/2 by prior knowledge.
@@ -116,7 +130,7 @@ func (p *Proxy) loop(c *clientConn) {
 		if first && c.meta.TLS == nil && c.maybeH2() {
 			if c.isH2() {
 				p.untrack(c)
-				p.h2.serve(&prefixConn{c.Conn, c.buf[c.r:c.w]}, &c.meta)
+				p.h2.serve(&prefixConn{c.Conn, c.buf[c.r:c.w]}, c)
 				return
 			}
 		}
@@ -198,7 +212,7 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 		switch {
 		case errors.As(err, &bad):
 			status, message = bad.Status, badRequestText(bad.Status)
-			p.log.Debug("refused a request", "client", c.meta.ClientIP, "reason", bad.Reason)
+			p.log.Debug("refused a request", "client", c.meta.PeerIP, "reason", bad.Reason)
 		case isTimeout(err) && c.w > c.r:
 			status, message = 408, "Request timeout"
 		default:
@@ -296,6 +310,7 @@ func (c *clientConn) fillExchange(x *gateway.Exchange) error {
 		http1.DropNamed(&r.Header)
 	}
 	c.closing = h.Close
+	c.p.cfg.Trust.apply(x, &c.told)
 	if !gateway.SetTarget(r, h.Origin, c.meta.ServerPort) {
 		return http1.Refuse(400, "the path cannot be normalised")
 	}

@@ -396,22 +396,32 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	if forwardedFor != "" {
 		out = append(out, forwardedFor...)
 		out = append(out, ", "...)
+		out = append(out, c.meta.PeerIP...)
+	} else {
+		out = append(out, x.ClientIP()...)
 	}
-	out = append(out, c.meta.ClientIP...)
+	f := forwardedOf(x)
 	out = append(out, "\r\nX-Forwarded-Proto: "...)
-	out = append(out, r.Scheme...)
+	out = append(out, f.Proto...)
 	out = append(out, "\r\nX-Forwarded-Host: "...)
-	out = append(out, r.Host...)
+	out = append(out, f.Host...)
 	out = append(out, "\r\nX-Forwarded-Port: "...)
-	out = strconv.AppendInt(out, int64(c.meta.ServerPort), 10)
+	if f.Port != "" {
+		out = append(out, f.Port...)
+	} else {
+		out = strconv.AppendInt(out, int64(c.meta.ServerPort), 10)
+	}
 	out = append(out, "\r\nX-Forwarded-Path: "...)
-	out = append(out, r.RawPath...)
-	if prefix := x.Match().Prefix; prefix != "" {
+	out = append(out, f.Path...)
+	if f.Prefix != "" {
+		out = append(out, "\r\nX-Forwarded-Prefix: "...)
+		out = append(out, f.Prefix...)
+	} else if prefix := strippedPrefix(x); prefix != "" {
 		out = append(out, "\r\nX-Forwarded-Prefix: "...)
 		out = gateway.AppendTarget(out, prefix, "", false)
 	}
 	out = append(out, "\r\nX-Real-IP: "...)
-	out = append(out, c.meta.ClientIP...)
+	out = append(out, x.ClientIP()...)
 	out = append(out, "\r\nVia: "...)
 	if priorVia != "" {
 		out = append(out, priorVia...)
@@ -431,6 +441,26 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 		return append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)
 	}
 	return append(out, "Connection: keep-alive\r\n"...)
+}
+
+// forwardedOf is what the upstream is told of the request: what a trusted peer says, else
+// what is seen here. An empty port stands for the one the connection came in on, an empty
+// prefix for the one that the route strips.
+func forwardedOf(x *gateway.Exchange) gateway.Forwarded {
+	f := x.Request.Forwarded
+	f.Proto, f.Host = x.ForwardedProto(), x.ForwardedHost()
+	if f.Path == "" {
+		f.Path = x.Request.RawPath
+	}
+	return f
+}
+
+// strippedPrefix is what the route strips of the path, where that is more than the slash.
+func strippedPrefix(x *gateway.Exchange) string {
+	if p := x.Match().Prefix; p != "/" {
+		return p
+	}
+	return ""
 }
 
 const websocket = "websocket"

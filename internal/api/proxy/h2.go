@@ -27,8 +27,8 @@ type h2Server struct {
 
 // h2Conn is what net/http does not keep of a connection.
 type h2Conn struct {
-	meta *gateway.Conn
-	done chan struct{}
+	client *clientConn
+	done   chan struct{}
 }
 
 type h2ConnKey struct{}
@@ -47,7 +47,7 @@ func newH2Server(p *Proxy) *h2Server {
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if m, ok := h.pending.Load(c); ok {
-				ctx = context.WithValue(ctx, h2ConnKey{}, m.(*h2Conn).meta)
+				ctx = context.WithValue(ctx, h2ConnKey{}, m.(*h2Conn).client)
 			}
 			return ctx
 		},
@@ -64,9 +64,9 @@ func newH2Server(p *Proxy) *h2Server {
 }
 
 // serve serves one connection until it ends.
-func (h *h2Server) serve(c net.Conn, meta *gateway.Conn) {
+func (h *h2Server) serve(c net.Conn, client *clientConn) {
 	h.once.Do(func() { go h.server.Serve(h) })
-	m := &h2Conn{meta, make(chan struct{})}
+	m := &h2Conn{client, make(chan struct{})}
 	h.pending.Store(c, m)
 	select {
 	case h.conns <- c:

@@ -35,6 +35,10 @@ type Config struct {
 	UpstreamIdle        int
 	UpstreamIdleTimeout time.Duration
 	UpstreamRequests    int
+	// Trust says which peers' word on their clients counts; nobody's by default.
+	Trust Trust
+	// ProxyProtocol is whether every connection begins with a header of the PROXY protocol.
+	ProxyProtocol bool
 	// TLS is the configuration of the TLS listener. Its certificates are for the names that
 	// the gateway has none for; protocols and clients' certificates are the proxy's matter.
 	TLS *tls.Config
@@ -50,6 +54,9 @@ func (c Config) withDefaults() Config {
 		if *p == 0 {
 			*p = v
 		}
+	}
+	if c.Trust.Header == "" {
+		c.Trust.Header = "X-Real-IP"
 	}
 	def(&c.MaxConnections, 16384)
 	def(&c.MaxLine, 8<<10)

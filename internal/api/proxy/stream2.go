@@ -21,7 +21,7 @@ import (
 
 // serveHTTP2 takes one HTTP/2 request through the gateway's phases.
 func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
-	meta, ok := r.Context().Value(h2ConnKey{}).(*gateway.Conn)
+	client, ok := r.Context().Value(h2ConnKey{}).(*clientConn)
 	if !ok || r.ProtoMajor != 2 {
 		http.Error(w, "Bad request", http.StatusBadRequest)
 		return
@@ -43,11 +43,11 @@ func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		}
 		p.gw.End(x)
 	}()
-	x.Conn = meta
+	x.Conn = &client.meta
 	x.Times.Start = time.Now()
 	x.SetContext(r.Context())
 	switch {
-	case !fillExchange2(x, r):
+	case !fillExchange2(x, r, client):
 		x.FailPlain(400, "Bad request")
 	case r.Method == http.MethodConnect:
 		x.FailPlain(405, "Method not allowed")
@@ -64,7 +64,7 @@ func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 }
 
 // fillExchange2 turns the request into the exchange's and reports whether its target is good.
-func fillExchange2(x *gateway.Exchange, r *http.Request) bool {
+func fillExchange2(x *gateway.Exchange, r *http.Request, client *clientConn) bool {
 	q := &x.Request
 	q.Method, q.Proto, q.Authority = r.Method, 2, r.Host
 	q.Scheme = "http"
@@ -76,6 +76,7 @@ func fillExchange2(x *gateway.Exchange, r *http.Request) bool {
 			q.Header.AddValid(name, v)
 		}
 	}
+	client.p.cfg.Trust.apply(x, &client.told)
 	target := r.RequestURI
 	if target == "" || target[0] != '/' && target != "*" {
 		target = r.URL.RequestURI()
@@ -241,18 +242,24 @@ func (p *Proxy) upstreamHeader(x *gateway.Exchange) http.Header {
 		h["User-Agent"] = nil // the transport would name itself
 	}
 	if prior := h.Values("X-Forwarded-For"); len(prior) > 0 {
-		h.Set("X-Forwarded-For", strings.Join(prior, ", ")+", "+x.Conn.ClientIP)
+		h.Set("X-Forwarded-For", strings.Join(prior, ", ")+", "+x.Conn.PeerIP)
 	} else {
-		h.Set("X-Forwarded-For", x.Conn.ClientIP)
+		h.Set("X-Forwarded-For", x.ClientIP())
 	}
-	h.Set("X-Forwarded-Proto", x.Request.Scheme)
-	h.Set("X-Forwarded-Host", x.Request.Host)
-	h.Set("X-Forwarded-Port", strconv.Itoa(x.Conn.ServerPort))
-	h.Set("X-Forwarded-Path", x.Request.RawPath)
-	if prefix := x.Match().Prefix; prefix != "" {
+	f := forwardedOf(x)
+	h.Set("X-Forwarded-Proto", f.Proto)
+	h.Set("X-Forwarded-Host", f.Host)
+	if f.Port == "" {
+		f.Port = strconv.Itoa(x.Conn.ServerPort)
+	}
+	h.Set("X-Forwarded-Port", f.Port)
+	h.Set("X-Forwarded-Path", f.Path)
+	if f.Prefix != "" {
+		h.Set("X-Forwarded-Prefix", f.Prefix)
+	} else if prefix := strippedPrefix(x); prefix != "" {
 		h.Set("X-Forwarded-Prefix", string(gateway.AppendTarget(nil, prefix, "", false)))
 	}
-	h.Set("X-Real-IP", x.Conn.ClientIP)
+	h.Set("X-Real-IP", x.ClientIP())
 	h.Add("Via", "2 "+serverName)
 	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
 	return h

@@ -256,7 +256,7 @@ func (x *Exchange) hashInput(u *upstream, in hashInput) (uint64, bool) {
 			return sum(x.credential.ID)
 		}
 	case "ip":
-		return sum(x.Conn.ClientIP)
+		return sum(x.ClientIP())
 	case "path":
 		return sum(x.Request.Path)
 	case "header":

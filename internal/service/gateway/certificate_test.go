@@ -15,7 +15,7 @@ func serviceAt(t testing.TB, g *gateway.Gateway, path string) *gateway.Service {
 	t.Helper()
 	x := g.Begin()
 	defer g.End(x)
-	x.Conn = &gateway.Conn{ClientIP: "127.0.0.1"}
+	x.Conn = &gateway.Conn{PeerIP: "127.0.0.1"}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto = "GET", "http", 1
 	gateway.SetTarget(&x.Request, path, 80)
 	g.Access(x)

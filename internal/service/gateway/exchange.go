@@ -44,7 +44,9 @@ type Exchange struct {
 	peer       *balancer.Address // of the attempt in progress
 	hash       uint64
 	hashed     bool
-	setCookie  string // tells the client what it was hashed by
+	setCookie  string         // tells the client what it was hashed by
+	client     netip.AddrPort // where it is not the connection's peer
+	clientIP   string
 	answered   bool
 	forwarded  bool
 	idDone     bool
@@ -55,8 +57,9 @@ type Exchange struct {
 
 // Conn is what the exchanges of one client connection share.
 type Conn struct {
-	Client     netip.AddrPort
-	ClientIP   string // Client's address in text
+	Peer       netip.AddrPort // the other end; see Exchange.Client
+	PeerIP     string         // Peer's address in text
+	Trusted    bool           // what the peer tells of clients is believed
 	ServerPort int
 	TLS        *tls.ConnectionState // nil for clear text
 }
@@ -78,7 +81,8 @@ type Request struct {
 	Header    Header // without Host; hop-by-hop lines are still there
 	Trailer   *Header
 	Length    int64 // of the body; -1 where it is unknown
-	Expect    bool  // the client waits to be asked for the body (HTTP/1 alone)
+	Forwarded Forwarded
+	Expect    bool // the client waits to be asked for the body (HTTP/1 alone)
 }
 
 // Response is the answer on its way to the client. Of an upstream's answer, the Header has

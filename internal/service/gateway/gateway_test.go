@@ -433,7 +433,7 @@ func bare(t testing.TB, host string) (*gateway.Gateway, func(*gateway.Gateway)) 
 	for _, p := range []any{"/a", "/b", "/c"} {
 		gatewaytest.Create(t, g, "routes", schema.Record{"paths": []any{p}, "strip_path": false, "service": schema.Record{"id": s["id"]}})
 	}
-	conn := &gateway.Conn{ClientIP: "1.1.1.1", ServerPort: 80}
+	conn := &gateway.Conn{PeerIP: "1.1.1.1", ServerPort: 80}
 	return g, func(g *gateway.Gateway) {
 		x := g.Begin()
 		x.Conn = conn

@@ -80,7 +80,7 @@ func (x *Exchange) runAccess() {
 // protocolFits answers requests that reached a route in a protocol it does not take.
 func (x *Exchange) protocolFits() bool {
 	p := x.match.Route.Protocols
-	secure := x.Request.Scheme == "https"
+	secure := x.clientSecure()
 	if p&(GRPC|GRPCS) != 0 {
 		switch {
 		case !strings.HasPrefix(x.Request.Header.Get("Content-Type"), "application/grpc"):
@@ -106,7 +106,7 @@ func (x *Exchange) protocolFits() bool {
 		return false
 	}
 	target := string(AppendTarget(nil, x.Request.Path, x.Request.RawQuery, x.Request.HasQuery))
-	x.Respond(route.RedirectStatus, nil, Field{"Location", "https://" + x.Request.Host + target})
+	x.Respond(route.RedirectStatus, nil, Field{"Location", "https://" + x.ForwardedHost() + target})
 	return false
 }
 

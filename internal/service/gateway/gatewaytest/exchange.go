@@ -52,7 +52,7 @@ func Do(g *gateway.Gateway, r Request) Result {
 	def(&r.IP, "127.0.0.1")
 	x := g.Begin()
 	defer g.End(x)
-	x.Conn = &gateway.Conn{Client: netip.MustParseAddrPort(r.IP + ":1"), ClientIP: r.IP, ServerPort: 80, TLS: r.TLS}
+	x.Conn = &gateway.Conn{Peer: netip.MustParseAddrPort(r.IP + ":1"), PeerIP: r.IP, ServerPort: 80, TLS: r.TLS}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = r.Method, "http", 1, r.Host
 	x.Request.Minor = r.Minor
 	if r.Ctx != nil {

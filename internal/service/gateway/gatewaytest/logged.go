@@ -26,7 +26,7 @@ func Logged(t testing.TB, kind gateway.Plugin, config schema.Record) (g *gateway
 	Create(t, g, "plugins", schema.Record{"name": kind.Name, "config": config})
 	return g, func(status int) {
 		x := g.Begin()
-		x.Conn = &gateway.Conn{ClientIP: "192.0.2.7", ServerPort: 80}
+		x.Conn = &gateway.Conn{PeerIP: "192.0.2.7", ServerPort: 80}
 		x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = "GET", "http", 1, "front.example"
 		target := "/in/x?q=1"
 		if status == 404 {

@@ -84,7 +84,7 @@ func (in *instance) collect(x *gateway.Exchange, b *batch) int {
 	defer in.inFlight.Add(-1)
 	now := in.clock.Now()
 	o := origin{
-		received: now, clientIP: x.Conn.ClientIP, userAgent: x.Request.Header.Get("User-Agent"), requestID: x.ID(),
+		received: now, clientIP: x.ClientIP(), userAgent: x.Request.Header.Get("User-Agent"), requestID: x.ID(),
 		stamp: now.UTC().AppendFormat(b.stamp[:0], "2006-01-02T15:04:05.000Z"),
 	}
 	var ok bool

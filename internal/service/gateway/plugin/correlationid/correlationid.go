@@ -71,7 +71,7 @@ func (in *instance) identify(x *gateway.Exchange) string {
 // follows the time is a count, since several requests can come in one millisecond.
 func (in *instance) tracker(x *gateway.Exchange) string {
 	now := in.clock.Now()
-	return fmt.Sprintf("%s-%d-%d-%d-%d.%03d", x.Conn.ClientIP, x.Conn.ServerPort, os.Getpid(), in.count.Add(1), now.Unix(), now.Nanosecond()/1e6)
+	return fmt.Sprintf("%s-%d-%d-%d-%d.%03d", x.ClientIP(), x.Conn.ServerPort, os.Getpid(), in.count.Add(1), now.Unix(), now.Nanosecond()/1e6)
 }
 
 // echoing is an instance that tells the client.

@@ -147,7 +147,7 @@ func BenchmarkLog(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		x := g.Begin()
-		x.Conn = &gateway.Conn{ClientIP: "127.0.0.1", ServerPort: 80}
+		x.Conn = &gateway.Conn{PeerIP: "127.0.0.1", ServerPort: 80}
 		x.Request.Method, x.Request.Scheme, x.Request.Authority = "GET", "http", "a.example"
 		gateway.SetTarget(&x.Request, "/x?y=1", 80)
 		g.Access(x)

@@ -73,12 +73,12 @@ func (in *instance) permits(a netip.Addr) bool {
 
 // Access implements gateway.Accessor.
 func (in *instance) Access(x *gateway.Exchange) {
-	if in.permits(x.Conn.Client.Addr().Unmap()) {
+	if in.permits(x.Client().Addr().Unmap()) {
 		return
 	}
 	message := in.message
 	if message == "" {
-		message = "IP address not allowed: " + x.Conn.ClientIP
+		message = "IP address not allowed: " + x.ClientIP()
 	}
 	x.Fail(in.status, message)
 }

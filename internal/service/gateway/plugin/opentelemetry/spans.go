@@ -66,7 +66,7 @@ func spans(x *gateway.Exchange, t *tracing.Trace) []*tracepb.Span {
 	root := begin(t.Server, t.Parent, tracepb.Span_SPAN_KIND_SERVER, "kong", x.Times.Start, x.Times.End)
 	root.Attributes = []*commonpb.KeyValue{
 		text("http.method", r.Method), text("http.url", r.Scheme+"://"+r.Authority+r.RawPath), text("http.host", r.Host),
-		text("http.scheme", r.Scheme), text("http.flavor", flavor), text("http.client_ip", x.Conn.ClientIP), text("net.peer.ip", x.Conn.ClientIP),
+		text("http.scheme", r.Scheme), text("http.flavor", flavor), text("http.client_ip", x.ClientIP()), text("net.peer.ip", x.ClientIP()),
 		text("kong.request.id", x.ID()), number("http.status_code", x.Response.Status),
 	}
 	if route := x.Route(); route != nil {

@@ -45,7 +45,7 @@ func (e everybody) Access(x *gateway.Exchange) {
 
 func send(g *gateway.Gateway, path string, upstream bool) {
 	x := g.Begin()
-	x.Conn = &gateway.Conn{ClientIP: "127.0.0.1"}
+	x.Conn = &gateway.Conn{PeerIP: "127.0.0.1"}
 	x.Request.Method, x.Request.Scheme = "GET", "http"
 	gateway.SetTarget(&x.Request, path, 80)
 	g.Access(x)
@@ -171,7 +171,7 @@ func counted(t testing.TB) (gateway.Logger, *gateway.Exchange) {
 	}
 	x := g.Begin()
 	t.Cleanup(func() { g.End(x) })
-	x.Conn = &gateway.Conn{ClientIP: "127.0.0.1"}
+	x.Conn = &gateway.Conn{PeerIP: "127.0.0.1"}
 	x.Request.Method, x.Request.Scheme = "GET", "http"
 	gateway.SetTarget(&x.Request, "/r1", 80)
 	g.Access(x)

@@ -183,7 +183,7 @@ func (in *instance) who(x *gateway.Exchange) string {
 		}
 	}
 	if id == "" {
-		return x.Conn.ClientIP
+		return x.ClientIP()
 	}
 	return id
 }

@@ -58,7 +58,7 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 	}
 	dst = append(dst, `,"client_ip":`...)
 	if x.Conn != nil {
-		dst = appendString(dst, x.Conn.ClientIP)
+		dst = appendString(dst, x.ClientIP())
 	} else {
 		dst = append(dst, `""`...)
 	}

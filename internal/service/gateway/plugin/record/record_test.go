@@ -29,7 +29,7 @@ func exchange(t testing.TB) *gateway.Exchange {
 	gatewaytest.Create(t, g, "routes", schema.Record{"id": routeID, "name": "r", "paths": []any{"/in"}, "service": schema.Record{"id": serviceID}})
 	x := g.Begin()
 	t.Cleanup(func() { g.End(x) })
-	x.Conn = &gateway.Conn{ClientIP: "192.0.2.7", ServerPort: 8443,
+	x.Conn = &gateway.Conn{PeerIP: "192.0.2.7", ServerPort: 8443,
 		TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = "GET", "https", 1, "Front.example:8443"
 	for _, f := range [][2]string{{"Accept", "*/*"}, {"X-Many", "1"}, {"AUTHORIZATION", "Basic c2VjcmV0"}, {"x-many", "2"}, {"Proxy-Authorization", "c2VjcmV0"},

@@ -222,5 +222,5 @@ func (in *instance) who(x *gateway.Exchange) string {
 			return c.ID
 		}
 	}
-	return x.Conn.ClientIP
+	return x.ClientIP()
 }

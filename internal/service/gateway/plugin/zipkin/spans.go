@@ -83,7 +83,7 @@ func (in *instance) spans(x *gateway.Exchange, t *tracing.Trace) []*span {
 	}
 	times := &x.Times
 	request := begin(t.Server, t.Parent, "SERVER", name, times.Start, times.End)
-	request.RemoteEndpoint = remote(x.Conn.Client, "")
+	request.RemoteEndpoint = remote(x.Client(), "")
 	in.tagRequest(request, x)
 	proxy := begin(t.Client, t.Server, "CLIENT", name+" (proxy)", times.Start, times.End)
 	in.phases(proxy, times)

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Forwarded is what a trusted peer's X-Forwarded-* headers say of the request it passed
+// on. A member is empty where the peer did not say it or is not trusted.
+type Forwarded struct{ Proto, Host, Port, Path, Prefix string }
+
+// Client returns the address of the client: of the connection's peer, unless a peer that is
+// trusted has told another. The port is 0 where it is not known.
+func (x *Exchange) Client() netip.AddrPort {
+	if x.client.IsValid() {
+		return x.client
+	}
+	return x.Conn.Peer
+}
+
+// ClientIP returns the client's IP address as text.
+func (x *Exchange) ClientIP() string {
+	if x.client.IsValid() {
+		return x.clientIP
+	}
+	return x.Conn.PeerIP
+}
+
+// SetClient is for the engine: a trusted peer has told the client's address, with its text.
+func (x *Exchange) SetClient(a netip.AddrPort, text string) { x.client, x.clientIP = a, text }
+
+// ForwardedProto returns the protocol that the client spoke, as far as is known.
+func (x *Exchange) ForwardedProto() string {
+	if p := x.Request.Forwarded.Proto; p != "" {
+		return p
+	}
+	return x.Request.Scheme
+}
+
+// ForwardedHost returns the host that the client named, as far as is known.
+func (x *Exchange) ForwardedHost() string {
+	if h := x.Request.Forwarded.Host; h != "" {
+		return h
+	}
+	return x.Request.Host
+}
+
+// clientSecure reports whether the client spoke TLS, as far as is known.
+func (x *Exchange) clientSecure() bool { return strings.EqualFold(x.ForwardedProto(), "https") }
