@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/service/audit"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
 // maxAdminBody bounds the body of a signed request to the Kong Admin API.
@@ -48,25 +49,37 @@ type changes struct {
 	log *slog.Logger
 }
 
-func (c changes) record(ctx context.Context, change gateway.Change) {
+func (c changes) record(ctx context.Context, made []gateway.Change) {
 	id, _ := caller.From(ctx)
 	request := caller.RequestOf(ctx)
-	e := audit.Entry{Request: request.ID, Who: id.ARN, From: request.SourceIP, Entity: change.Collection, Key: change.ID, Operation: "update"}
-	if e.Who == "" {
-		e.Who = id.UserName
+	who := id.ARN
+	if who == "" {
+		who = id.UserName
 	}
-	var err error
-	if change.Before == nil {
-		e.Operation = "create"
-	} else if e.Before, err = json.Marshal(change.Before); err != nil {
+	entries := make([]audit.Entry, len(made))
+	for i, change := range made {
+		e := audit.Entry{Request: request.ID, Who: who, From: request.SourceIP, Entity: change.Collection, Key: change.ID,
+			Operation: "update", Before: c.encode(change.Before), After: c.encode(change.After)}
+		switch {
+		case change.Before == nil:
+			e.Operation = "create"
+		case change.After == nil:
+			e.Operation = "delete"
+		}
+		entries[i] = e
+	}
+	if err := c.to.Append(entries...); err != nil {
+		c.log.Error("writing to the audit", "changes", len(entries), "err", err)
+	}
+}
+
+func (c changes) encode(r schema.Record) json.RawMessage {
+	if r == nil {
+		return nil
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
 		c.log.Error("encoding an entry of the audit", "err", err)
 	}
-	if change.After == nil {
-		e.Operation = "delete"
-	} else if e.After, err = json.Marshal(change.After); err != nil {
-		c.log.Error("encoding an entry of the audit", "err", err)
-	}
-	if err := c.to.Append(e); err != nil {
-		c.log.Error("writing to the audit", "entity", e.Entity, "key", e.Key, "operation", e.Operation, "err", err)
-	}
+	return raw
 }

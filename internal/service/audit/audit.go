@@ -60,24 +60,32 @@ var prefix = []byte("a/")
 
 func key(nanos int64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(nanos)) }
 
-// Append adds an entry, at the present time. It is durable on return.
-func (l *Log) Append(e Entry) error {
-	e.Time = l.deps.Clock.Now().UTC()
-	at := e.Time.UnixNano()
+// Append adds entries, at the present time. They are durable on return.
+func (l *Log) Append(entries ...Entry) error {
+	now := l.deps.Clock.Now().UTC()
+	b := l.deps.Index.NewBatch()
+	defer b.Discard()
+	at := l.reserve(now.UnixNano(), int64(len(entries)))
+	for i, e := range entries {
+		e.Time = now
+		raw, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		b.Set(key(at+int64(i)), raw)
+	}
+	return b.Commit()
+}
+
+// reserve returns the first of n keys that nobody else has, at or after a time.
+func (l *Log) reserve(at, n int64) int64 {
 	for {
 		last := l.last.Load()
-		if at <= last {
-			at = last + 1
-		}
-		if l.last.CompareAndSwap(last, at) {
-			break
+		first := max(at, last+1)
+		if l.last.CompareAndSwap(last, first+n-1) {
+			return first
 		}
 	}
-	raw, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	return l.deps.Index.Set(key(at), raw)
 }
 
 // List returns up to limit entries after a cursor, the oldest first, and the cursor to go

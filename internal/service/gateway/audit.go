@@ -17,17 +17,31 @@ type Change struct {
 // masked stands for a value that nobody is to read in the audit.
 const masked = "***"
 
-// tell reports a change to the audit. Changes that plugins make of themselves have no
-// caller and are not told.
+// tell reports a change to the audit.
 func (g *Gateway) tell(ctx context.Context, e *schema.Entity, before, after schema.Record) {
-	if _, called := caller.From(ctx); !called || g.deps.Audit == nil || e.Private {
-		return
+	if !e.Private {
+		g.audit(ctx, []Change{g.changeOf(e, before, after)})
+	}
+}
+
+// audit reports changes. Those that plugins make of themselves have no caller and are not
+// told.
+func (g *Gateway) audit(ctx context.Context, changes []Change) {
+	if _, called := caller.From(ctx); called && g.deps.Audit != nil && len(changes) > 0 {
+		g.deps.Audit(ctx, changes)
+	}
+}
+
+// changeOf describes a change; before or after is nil where there was or is no record.
+func (g *Gateway) changeOf(e *schema.Entity, before, after schema.Record) Change {
+	if g.deps.Audit == nil {
+		return Change{}
 	}
 	c := Change{Collection: e.Name, Before: mask(g.described(e, before), before), After: mask(g.described(e, after), after)}
 	if c.ID = str(after["id"]); after == nil {
 		c.ID = str(before["id"])
 	}
-	g.deps.Audit(ctx, c)
+	return c
 }
 
 // described returns the record that describes r, whose kind decides it for plugins.

@@ -208,6 +208,11 @@ func (g *Gateway) change(ctx context.Context, fn func(tx *store.Tx) error) error
 // complete makes a full, valid record of a client's input. base is the record a patch is
 // for, nil otherwise. Input is not modified.
 func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.Record) (schema.Record, error) {
+	return g.completed(r, e, input, base, false)
+}
+
+// completed is complete, of values that are plain: as they are stored.
+func (g *Gateway) completed(r store.Reader, e *schema.Entity, input, base schema.Record, plain bool) (schema.Record, error) {
 	in := schema.Record{}
 	for k, v := range input {
 		in[k] = v
@@ -277,7 +282,7 @@ func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.
 	}
 	record.Distinct(full)
 	for _, f := range record.Fields {
-		if given, ok := input[f.Name].(string); ok && f.Seal != nil {
+		if given, ok := input[f.Name].(string); ok && f.Seal != nil && !plain {
 			full[f.Name] = f.Seal(given, full)
 		}
 	}

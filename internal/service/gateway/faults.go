@@ -19,6 +19,7 @@ var (
 	UnresolvedName     = &fault.Reason{Kind: fault.Invalid, Name: "ForeignKeysUnresolved"}
 	NotUnique          = &fault.Reason{Kind: fault.Exists, Name: "UniqueConstraintViolation"}
 	NoSuchEntity       = &fault.Reason{Kind: fault.NotFound, Name: "NotFound"}
+	InvalidDeclaration = &fault.Reason{Kind: fault.Invalid, Name: "InvalidDeclarativeConfiguration"}
 	InvalidOffset      = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOffset"}
 	InvalidOptions     = &fault.Reason{Kind: fault.Invalid, Name: "InvalidOptions"}
 	InvalidReference   = &fault.Reason{Kind: fault.Invalid, Name: "InvalidReferenceDocument"}
@@ -29,6 +30,7 @@ type Error struct {
 	reason  *fault.Reason
 	Message string
 	Fields  map[string]any // by field name, in the shape of schema.Violations
+	Misfits []Misfit       // of a declaration: the records at fault
 }
 
 // Reason returns one of the package's Reasons.

@@ -31,8 +31,8 @@ type Deps struct {
 	Secret func(name string) (string, bool)
 	// Resolver resolves the names of services and targets; nil: as the system is configured.
 	Resolver balancer.Resolver
-	// Audit is told of every change that a caller made, before it is answered; nil: nobody is.
-	Audit func(context.Context, Change)
+	// Audit is told of the changes that a caller made, before they are answered; nil: nobody is.
+	Audit func(context.Context, []Change)
 	// Observe is told of every exchange after its log phase, for metrics and access logs.
 	// It must not keep the exchange. It may be nil.
 	Observe func(*Exchange)

@@ -1,0 +1,94 @@
+// Package declarative reads and writes the text of Kong's declarative configuration, YAML
+// or JSON. What the text says is for the gateway to judge.
+package declarative
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+
+	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
+
+// Unreadable is the reason of a text that is neither YAML nor JSON, or no document.
+var Unreadable = &fault.Reason{Kind: fault.Invalid, Name: "UnreadableConfiguration"}
+
+// maxNodes bounds how many values a document may hold once its aliases are followed: a
+// short text can stand for a very large one.
+const maxNodes = 10_000_000
+
+// Parse reads a document. A text that begins with a brace is read as JSON, which is faster.
+func Parse(text []byte) (schema.Record, error) {
+	text = bytes.TrimSpace(text)
+	var v any
+	if len(text) > 0 && text[0] == '{' {
+		if err := json.Unmarshal(text, &v); err == nil {
+			return record(v)
+		}
+	}
+	if err := yaml.Unmarshal(text, &v); err != nil {
+		return nil, Unreadable.New("failed parsing declarative configuration: %s", yaml.FormatError(err, false, false))
+	}
+	nodes := 0
+	plain, err := plainValue(v, &nodes)
+	if err != nil {
+		return nil, err
+	}
+	return record(plain)
+}
+
+func record(v any) (schema.Record, error) {
+	r, ok := v.(schema.Record)
+	if !ok {
+		return nil, Unreadable.New("expected an object")
+	}
+	return r, nil
+}
+
+// plainValue turns what the YAML package makes of a text into what JSON would be.
+func plainValue(v any, nodes *int) (any, error) {
+	if *nodes++; *nodes > maxNodes {
+		return nil, Unreadable.New("the document is too large")
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			plain, err := plainValue(e, nodes)
+			if err != nil {
+				return nil, err
+			}
+			v[k] = plain
+		}
+		return v, nil
+	case []any:
+		for i, e := range v {
+			plain, err := plainValue(e, nodes)
+			if err != nil {
+				return nil, err
+			}
+			v[i] = plain
+		}
+		return v, nil
+	case nil, string, bool, float64:
+		return v, nil
+	case int:
+		return float64(v), nil
+	case int64:
+		return float64(v), nil
+	case uint64:
+		return float64(v), nil
+	}
+	return nil, Unreadable.New("a value of the kind %T has no place here", v)
+}
+
+// Format writes a document as YAML.
+func Format(doc schema.Record) ([]byte, error) {
+	out, err := yaml.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("declarative: %w", err)
+	}
+	return out, nil
+}
