@@ -73,5 +73,5 @@ func loadConfig(file string) (*node.Config, error) {
 		file = os.Getenv(configVariable)
 	}
 	cfg := node.Defaults()
-	return cfg, config.Load(cfg, file, os.Environ(), append([]string{configVariable}, endpointVariables...)...)
+	return cfg, config.Load(cfg, file, os.Environ(), append([]string{configVariable, tokenVariable}, endpointVariables...)...)
 }

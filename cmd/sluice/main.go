@@ -28,6 +28,6 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 func root() *cobra.Command {
 	c := &cobra.Command{Use: "sluice", Short: "A data platform you own, in one program", SilenceUsage: true, SilenceErrors: true}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), workerCommand())
+	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), importCommand(), workerCommand())
 	return c
 }

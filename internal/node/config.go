@@ -42,6 +42,12 @@ type Config struct {
 		AdminToken string `yaml:"admin_token" doc:"token that opens the Kong Admin API"`
 		ReadToken  string `yaml:"admin_read_token" doc:"token that opens the Kong Admin API for reading alone"`
 		AdminAuth  bool   `yaml:"admin_auth" doc:"ask for credentials on the Kong Admin API also without a token: an access key, by signature or HTTP Basic; needed, as a token is, unless it is bound to loopback"`
+		AdminHost  string `yaml:"admin_host" doc:"address that the Kong Admin API binds; that of host where it is empty"`
+		ProxyHost  string `yaml:"proxy_host" doc:"address that the gateway binds for its clients; that of host where it is empty"`
+
+		Database        string `yaml:"database" doc:"on: the gateway's entities are in the control store; off: they are what declarative_config or POST /config says, and can be changed by nothing else"`
+		Declarative     string `yaml:"declarative_config" doc:"file in Kong's declarative format, read at the start and whenever it changes; with database: off"`
+		DeclarativeText string `yaml:"declarative_config_string" doc:"the same as text"`
 	} `yaml:"kong"`
 	Gate struct {
 		TrustedIPs      string `yaml:"trusted_ips" doc:"addresses and networks, separated by commas, whose X-Forwarded-* headers and word on the client's address are believed"`
@@ -67,6 +73,7 @@ func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
 	c.Gate.RealIPHeader = "X-Real-IP"
+	c.Kong.Database = "on"
 	c.Log.Level = "info"
 	c.Disk.Reserve = 256
 	c.Warehouse.Memory, c.Warehouse.Quota = 1024, 1024
@@ -99,8 +106,22 @@ func (c *Config) complete() error {
 	if c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
 		return config.Invalid.Field("warehouse.memory_mb", "sizes are positive, and a statement needs at least 64 MiB")
 	}
-	if !c.loopback() && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
-		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token or kong.admin_auth, or bind to loopback", c.Host)
+	if c.Kong.AdminHost == "" {
+		c.Kong.AdminHost = c.Host
+	}
+	if c.Kong.ProxyHost == "" {
+		c.Kong.ProxyHost = c.Host
+	}
+	if !loopback(c.Kong.AdminHost) && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
+		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token or kong.admin_auth, or bind it to loopback", c.Kong.AdminHost)
+	}
+	switch {
+	case c.Kong.Database != "on" && c.Kong.Database != "off":
+		return config.Invalid.Field("kong.database", "kong.database is on or off, not %q", c.Kong.Database)
+	case c.Kong.Database == "on" && (c.Kong.Declarative != "" || c.Kong.DeclarativeText != ""):
+		return config.Invalid.Field("kong.declarative_config", "kong.declarative_config needs kong.database: off; \"sluice gate import\" loads a file into the control store")
+	case c.Kong.Declarative != "" && c.Kong.DeclarativeText != "":
+		return config.Invalid.Field("kong.declarative_config_string", "kong.declarative_config and kong.declarative_config_string exclude each other")
 	}
 	if c.Kong.AdminToken != "" && c.Kong.AdminToken == c.Kong.ReadToken {
 		return config.Invalid.Field("kong.admin_read_token", "kong.admin_read_token is the same as kong.admin_token, which may change things")
@@ -142,15 +163,27 @@ func listed(s string) iter.Seq[string] {
 	}
 }
 
-func (c *Config) loopback() bool {
-	if c.Host == "localhost" {
+// dbless reports whether the gateway has no database.
+func (c *Config) dbless() bool { return c.Kong.Database == "off" }
+
+func loopback(host string) bool {
+	if host == "localhost" {
 		return true
 	}
-	ip := net.ParseIP(c.Host)
+	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
 
-func (c *Config) address(port int) string { return net.JoinHostPort(c.Host, strconv.Itoa(port)) }
+func (c *Config) address(port int) string {
+	host := c.Host
+	switch port {
+	case c.Ports.KongAdmin:
+		host = c.Kong.AdminHost
+	case c.Ports.Proxy, c.Ports.ProxyTLS:
+		host = c.Kong.ProxyHost
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
 
 func (c *Config) url(scheme string, port int) string {
 	return fmt.Sprintf("%s://%s", scheme, c.address(port))

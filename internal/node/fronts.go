@@ -34,7 +34,7 @@ type fronts struct {
 	tls    *tls.Config
 }
 
-func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fronts, error) {
+func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, level *level) (*fronts, error) {
 	cert, err := ca.server(c.Host, b.clock.Now())
 	if err != nil {
 		return nil, err
@@ -72,10 +72,10 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority) (*fr
 		hostname = "localhost"
 	}
 	f.kong = kong.New(
-		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !c.loopback(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
-			Settings: map[string]any{"database": "postgres", "router_flavor": "traditional_compatible", "role": "traditional",
+		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
+			Settings: map[string]any{"database": map[bool]string{true: "off", false: "postgres"}[c.dbless()], "router_flavor": "traditional_compatible", "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
-		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log,
+		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log, LogLevel: level,
 			Identify: adminIdentity{credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify,
 			Authorize: func(ctx context.Context, action name.Action, path string) error {
 				return s.iam.Authorize(ctx, action, name.ARN{Service: kong.ServiceName, Region: c.Region, Resource: path})

@@ -34,10 +34,12 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 	if err := c.complete(); err != nil {
 		return err
 	}
-	level, err := logLevel(c.Log.Level)
+	configured, err := logLevel(c.Log.Level)
 	if err != nil {
 		return err
 	}
+	level := new(level)
+	level.LevelVar.Set(configured)
 	log := obs.Logger(logs, level)
 	undo := new(undo)
 	defer undo.run()
@@ -65,7 +67,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 		return err
 	}
 	m.watch(s)
-	f, err := openFronts(c, b, s, m, ca)
+	f, err := openFronts(c, b, s, m, ca, level)
 	if err != nil {
 		return err
 	}

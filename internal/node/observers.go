@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"sluice.dev/sluice/internal/service/gateway"
@@ -35,6 +37,11 @@ func (o *observers) kinds() []gateway.Plugin {
 		socketlog.NewUDP(socketlog.Deps{}), socketlog.NewTCP(socketlog.Deps{}), syslog.NewLoggly(syslog.Deps{}), syslog.New(syslog.Deps{}),
 		zipkin.New(zipkin.Deps{NodeID: o.nodeID}), opentelemetry.New(opentelemetry.Deps{NodeID: o.nodeID}),
 	}
+}
+
+// with returns these kinds and others.
+func (o *observers) with(others []gateway.Plugin, more ...gateway.Plugin) []gateway.Plugin {
+	return slices.Concat(o.kinds(), others, more)
 }
 
 // health is how the targets of all upstreams are.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"sluice.dev/sluice/internal/service/audit"
 	"sluice.dev/sluice/internal/service/delivery"
 	"sluice.dev/sluice/internal/service/gateway"
-	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 	"sluice.dev/sluice/internal/service/gateway/references"
 	"sluice.dev/sluice/internal/service/iam"
 	"sluice.dev/sluice/internal/service/kms"
@@ -108,17 +106,9 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 	}
 	s.references = gateway.CacheReferences(references.New(b.index), nil)
 	undo.add(s.references.Close)
-	s.observers = newObservers()
-	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
-	if s.gateway, err = gateway.New(gateway.Deps{Store: b.store, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
-		Audit: changes{s.audit, b.log}.record,
-		Plugins: append(s.observers.kinds(), append(kinds(),
-			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected}))...),
-	}); err != nil {
+	if err := s.openGateway(ctx, c, b, m, undo); err != nil {
 		return nil, err
 	}
-	s.observers.gateway = s.gateway
-	undo.add(s.gateway.Close)
 	for name, loop := range map[string]func(context.Context) error{
 		"identities": s.iam.Run, "streams": s.streams.Run, "objects": s.objects.Run, "delivery": s.delivery.Run, "gateway": s.gateway.Run, "audit": s.audit.Run, "warehouse": s.warehouse.Run,
 	} {

@@ -23,6 +23,7 @@ var codes = map[*fault.Reason]code{
 	gateway.NotUnique:          {5, "unique constraint violation", http.StatusConflict},
 	gateway.InvalidOffset:      {7, "invalid offset", http.StatusBadRequest},
 	gateway.InvalidOptions:     {11, "invalid options", http.StatusBadRequest},
+	gateway.InvalidDeclaration: {14, "invalid declarative configuration", http.StatusBadRequest},
 	gateway.UnresolvedName:     {13, "foreign keys unresolved", http.StatusBadRequest},
 	gateway.ReferencedByOthers: {15, "referenced by others", http.StatusBadRequest},
 }

@@ -45,6 +45,18 @@ func (a *api) fixed(path []string) endpoint {
 		})
 	case n == 3 && at(0) == "plugins" && at(1) == "schema":
 		return get(func(*request) answer { return a.pluginSchema(at(2), true) })
+	case n == 2 && at(0) == "status" && at(1) == "dns":
+		return get(func(*request) answer {
+			return message(http.StatusNotImplemented, "not implemented with the legacy DNS client")
+		})
+	case at(0) == "cache", at(0) == "debug", at(0) == "clustering":
+		return a.debug(path)
+	case n == 1 && at(0) == "config":
+		return a.config()
+	case n == 1 && at(0) == "import":
+		return endpoint{http.MethodPost: a.importAll}
+	case n == 1 && at(0) == "export":
+		return get(a.export)
 	case at(0) == "schemas":
 		return a.schemas(path)
 	case n == 2 && at(0) == "audit" && at(1) == "objects" && a.deps.Audit != nil:
@@ -83,7 +95,7 @@ func (a *api) status(*request) answer {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	mib := strconv.FormatFloat(float64(m.HeapInuse)/(1<<20), 'f', 2, 64) + " MiB"
-	return ok(map[string]any{
+	body := map[string]any{
 		"database": map[string]any{"reachable": reachable},
 		"memory": map[string]any{"lua_shared_dicts": map[string]any{}, "workers_lua_vms": []any{
 			map[string]any{"http_allocated_gc": mib, "pid": 0},
@@ -93,12 +105,18 @@ func (a *api) status(*request) answer {
 			"connections_waiting": 0, "connections_accepted": c.Accepted, "connections_handled": c.Accepted,
 			"total_requests": c.Requests,
 		},
-	})
+	}
+	if a.cfg.DBLess {
+		delete(body, "database")
+		body["configuration_hash"] = a.gw.ConfigurationHash()
+	}
+	return ok(body)
 }
 
 // endpoints lists every path there is.
 func (a *api) endpoints(*request) answer {
-	out := []string{"/", "/endpoints", "/status", "/tags", "/tags/{tags}", "/timers", "/plugins/enabled",
+	out := []string{"/", "/cache", "/cache/{key}", "/clustering/data-planes", "/clustering/status", "/config",
+		"/debug/cluster/log-level/{log_level}", "/debug/node/log-level", "/debug/node/log-level/{log_level}", "/endpoints", "/export", "/import", "/status", "/tags", "/tags/{tags}", "/timers", "/plugins/enabled",
 		"/plugins/schema/{name}", "/schemas/{name}", "/schemas/{db_entity_name}/validate", "/schemas/plugins/{name}",
 		"/schemas/plugins/validate"}
 	out = append(out, healthPaths...)
@@ -138,6 +156,11 @@ func (a *api) endpoints(*request) answer {
 func (a *api) schemas(path []string) endpoint {
 	get := func(f func(*request) answer) endpoint { return endpoint{http.MethodGet: f} }
 	switch {
+	case len(path) == 3 && path[1] == "vaults" && path[2] != "validate":
+		if e, found := a.gw.Entity("vaults"); found && path[2] == "env" {
+			return get(func(*request) answer { return ok(map[string]any{"fields": e.Record.Field("config").DescribeFields()}) })
+		}
+		return get(func(*request) answer { return message(http.StatusNotFound, "No vault named '"+path[2]+"'") })
 	case len(path) == 3 && path[2] == "validate":
 		return endpoint{http.MethodPost: func(r *request) answer { return a.validate(r, path[1]) }}
 	case len(path) == 3 && path[1] == "plugins":

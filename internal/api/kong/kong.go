@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice.dev/sluice/internal/base/caller"
@@ -24,7 +25,9 @@ type Config struct {
 	// and without Closed, who comes without credentials may do everything.
 	Token, ReadToken string
 	// Closed asks for credentials also where no token is set.
-	Closed   bool
+	Closed bool
+	// DBLess says that entities can be changed by /config alone.
+	DBLess   bool
 	Hostname string
 	NodeID   string // a UUID
 	// Settings are shown under "configuration" at /; secrets must be masked already.
@@ -41,6 +44,8 @@ type Deps struct {
 	Connections func() Connections
 	// StoreReachable reports whether the control store answers; nil: always.
 	StoreReachable func() bool
+	// LogLevel reads and sets the level of the node's log; nil: it is fixed.
+	LogLevel LogLevel
 	// Identify tells who sent a request, by its signature or its Authorization; it may read
 	// the body and puts it back. nil: only tokens are known.
 	Identify func(*http.Request) (caller.Identity, error)
@@ -49,7 +54,7 @@ type Deps struct {
 	Authorize func(ctx context.Context, action name.Action, path string) error
 	// Audit lists the changes that were made; nil: there is no list.
 	Audit func(ctx context.Context, offset string, size int) (entries any, next string, err error)
-	Log            *slog.Logger
+	Log   *slog.Logger
 }
 
 // Connections are the data plane's counters.
@@ -61,9 +66,10 @@ type Connections struct {
 const maxBody = 10 << 20
 
 type api struct {
-	cfg  Config
-	deps Deps
-	gw   *gateway.Gateway
+	cfg     Config
+	deps    Deps
+	loading sync.Mutex // held while a declaration is applied
+	gw      *gateway.Gateway
 }
 
 // New returns the API's handler.
@@ -147,7 +153,11 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) serve(r *http.Request) answer {
-	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
+	limit := int64(maxBody)
+	if r.URL.Path == "/config" || r.URL.Path == "/import" {
+		limit = maxDeclaration
+	}
+	r.Body = http.MaxBytesReader(nil, r.Body, limit)
 	r, refusal := a.admit(r)
 	if refusal.status != 0 {
 		return refusal
@@ -179,9 +189,12 @@ func (a *api) serve(r *http.Request) answer {
 		ans.header = http.Header{"Allow": {strings.Join(ep.methods(), ", ")}}
 		return ans
 	}
+	if refusal := a.readOnly(method, path); refusal.status != 0 {
+		return refusal
+	}
 	req := &request{Request: r, path: path}
 	if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
-		if bad := req.readBody(len(path) > 0 && path[0] == "references"); bad.status != 0 {
+		if bad := req.readBody(len(path) > 0 && (path[0] == "references" || path[0] == "config" || path[0] == "import")); bad.status != 0 {
 			return bad
 		}
 	}

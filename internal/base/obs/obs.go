@@ -15,7 +15,7 @@ import (
 
 // Logger returns a logger that writes one JSON object a line and adds the request id of
 // the context, so that one request can be followed through gateway, API and jobs.
-func Logger(w io.Writer, level slog.Level) *slog.Logger {
+func Logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(requestHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 }
 

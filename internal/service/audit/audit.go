@@ -58,7 +58,9 @@ func New(c Config, d Deps) *Log {
 
 var prefix = []byte("a/")
 
-func key(nanos int64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(nanos)) }
+func key(nanos int64) []byte {
+	return binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(nanos))
+}
 
 // Append adds entries, at the present time. They are durable on return.
 func (l *Log) Append(entries ...Entry) error {

@@ -36,21 +36,42 @@ func declarationError(whole schema.Violations, misfits []Misfit) *Error {
 	return &Error{reason: InvalidDeclaration, Message: "declarative config is invalid: " + string(raw), Fields: fields, Misfits: misfits}
 }
 
-// Applied says what Apply did.
-type Applied struct {
-	Created, Updated, Deleted, Unchanged int
+// ConfigurationHash identifies the declaration that was last made the whole configuration;
+// "" where none was.
+func (g *Gateway) ConfigurationHash() string {
+	if h := g.hash.Load(); h != nil {
+		return *h
+	}
+	return ""
 }
 
+// Applied says what Apply did.
+type Applied struct {
+	Created   int `json:"created"`
+	Updated   int `json:"updated"`
+	Deleted   int `json:"deleted"`
+	Unchanged int `json:"unchanged"`
+}
+
+// ApplyOptions say how a declaration is applied.
+type ApplyOptions struct {
+	Replace bool // remove what it does not hold
+	DryRun  bool // change nothing, but tell what would be done and what is wrong
+}
+
+// errDryRun ends the transaction of a dry run.
+var errDryRun = errors.New("gateway: a dry run")
+
 // Apply stores the records of a declaration, all of them or, where one is refused, none.
-// With replace, records of its kind that it does not hold are removed. What is stored
-// already as it should be is left alone. When it returns, the data plane acts on it.
-func (g *Gateway) Apply(ctx context.Context, d *Declaration, replace bool) (Applied, error) {
+// What is stored already as it should be is left alone. When it returns, the data plane
+// acts on it.
+func (g *Gateway) Apply(ctx context.Context, d *Declaration, o ApplyOptions) (Applied, error) {
 	var done Applied
 	var changes []Change
 	err := g.change(ctx, func(tx *store.Tx) error {
 		a := &applying{g: g, tx: tx, Declaration: d}
 		order := g.byDependency()
-		if replace {
+		if o.Replace {
 			a.remove(order, false)
 		}
 		for _, e := range order {
@@ -58,17 +79,26 @@ func (g *Gateway) Apply(ctx context.Context, d *Declaration, replace bool) (Appl
 				return err
 			}
 		}
-		if len(a.misfits) == 0 && replace {
+		if len(a.misfits) == 0 && o.Replace {
 			a.remove(order, true)
 		}
 		done, changes = a.done, a.changes
 		if len(a.misfits) > 0 || len(a.whole) > 0 {
 			return declarationError(a.whole, a.misfits)
 		}
+		if o.DryRun {
+			return errDryRun
+		}
 		return nil
 	})
+	if errors.Is(err, errDryRun) {
+		return done, nil
+	}
 	if err != nil {
 		return Applied{}, err
+	}
+	if o.Replace {
+		g.hash.Store(&d.hash)
 	}
 	g.audit(ctx, changes)
 	return done, nil

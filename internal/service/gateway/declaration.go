@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -17,6 +19,7 @@ import (
 // format: records by collection, with references resolved and an id each.
 type Declaration struct {
 	records map[string][]schema.Record
+	hash    string
 	// plain says that the values are what is stored, such as hashes of passwords, and not
 	// what a client would send.
 	plain bool
@@ -33,6 +36,9 @@ func (d *Declaration) Len() (n int) {
 // declared is the name space of ids that records without one are given: the same record
 // has the same id whenever it is declared.
 var declared = uuid.MustParse("c1f3b0de-63d5-4d7e-9b9f-2f1a1c1d7f40")
+
+// Hash identifies what the document said.
+func (d *Declaration) Hash() string { return d.hash }
 
 // Members of a document that are not collections.
 const (
@@ -66,7 +72,7 @@ func (g *Gateway) Declare(doc schema.Record) (*Declaration, error) {
 	case !slices.Contains(formats, format):
 		bad[formatMember] = "expected one of: " + strings.Join(formats, ", ")
 	}
-	d := &declaring{g: g, legacy: format < "3.0", bad: bad, Declaration: &Declaration{records: map[string][]schema.Record{}}}
+	d := &declaring{g: g, legacy: format < "3.0", bad: bad, Declaration: &Declaration{records: map[string][]schema.Record{}, hash: hashOf(doc)}}
 	if transform, given := doc[transformMember].(bool); given {
 		d.plain = !transform
 	}
@@ -90,6 +96,13 @@ func (g *Gateway) Declare(doc schema.Record) (*Declaration, error) {
 		return nil, declarationError(bad, nil)
 	}
 	return d.Declaration, nil
+}
+
+// hashOf is the same for documents that say the same.
+func hashOf(doc schema.Record) string {
+	raw, _ := json.Marshal(doc) // decoded from JSON or YAML, it encodes
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16])
 }
 
 // declaring is a document being read.

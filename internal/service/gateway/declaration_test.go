@@ -56,7 +56,7 @@ func count(g *gateway.Gateway, collection string) int {
 func TestApply(t *testing.T) {
 	g := newDeclared(t)
 	d := declare(t, g, nested)
-	got, err := g.Apply(t.Context(), d, true)
+	got, err := g.Apply(t.Context(), d, gateway.ApplyOptions{Replace: true})
 	if err != nil || got != (gateway.Applied{Created: 10}) {
 		t.Fatalf("%+v %v", got, err)
 	}
@@ -64,18 +64,18 @@ func TestApply(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	// The same again, also from what is exported, changes nothing.
-	if got, err := g.Apply(t.Context(), declare(t, g, nested), true); err != nil || got.Updated+got.Created+got.Deleted > 0 {
+	if got, err := g.Apply(t.Context(), declare(t, g, nested), gateway.ApplyOptions{Replace: true}); err != nil || got.Updated+got.Created+got.Deleted > 0 {
 		t.Errorf("%+v %v", got, err)
 	}
 	raw, err := json.Marshal(g.Export())
 	if err != nil || strings.Contains(string(raw), `"secret"`) {
 		t.Fatalf("%s %v", raw, err)
 	}
-	if got, err := g.Apply(t.Context(), declare(t, g, string(raw)), true); err != nil || got != (gateway.Applied{Unchanged: 10}) {
+	if got, err := g.Apply(t.Context(), declare(t, g, string(raw)), gateway.ApplyOptions{Replace: true}); err != nil || got != (gateway.Applied{Unchanged: 10}) {
 		t.Errorf("%+v %v", got, err)
 	}
 	other := newDeclared(t)
-	if got, err := other.Apply(t.Context(), declare(t, other, string(raw)), false); err != nil || got.Created != 10 {
+	if got, err := other.Apply(t.Context(), declare(t, other, string(raw)), gateway.ApplyOptions{}); err != nil || got.Created != 10 {
 		t.Errorf("%+v %v", got, err)
 	}
 	if again, _ := json.Marshal(other.Export()); string(again) != string(raw) {
@@ -83,21 +83,21 @@ func TestApply(t *testing.T) {
 	}
 	// A route moves to a service that takes the place of its old one.
 	moved := strings.NewReplacer(`"name": "s", "url"`, `"name": "s2", "url"`, `"service": "s"`, `"service": "s2"`).Replace(nested)
-	if got, err := g.Apply(t.Context(), declare(t, g, moved), true); err != nil || got.Deleted == 0 || count(g, "services") != 1 || count(g, "routes") != 1 {
+	if got, err := g.Apply(t.Context(), declare(t, g, moved), gateway.ApplyOptions{Replace: true}); err != nil || got.Deleted == 0 || count(g, "services") != 1 || count(g, "routes") != 1 {
 		t.Errorf("%+v %v", got, err)
 	}
 	// Without replace, what is not declared stays.
-	if got, err := g.Apply(t.Context(), declare(t, g, `{"_format_version": "3.0", "routes": [{"name": "more", "paths": ["/m"], "service": "s2"}]}`), false); err != nil || got.Created != 1 || count(g, "routes") != 2 {
+	if got, err := g.Apply(t.Context(), declare(t, g, `{"_format_version": "3.0", "routes": [{"name": "more", "paths": ["/m"], "service": "s2"}]}`), gateway.ApplyOptions{}); err != nil || got.Created != 1 || count(g, "routes") != 2 {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got, err := g.Apply(t.Context(), declare(t, g, `{"_format_version": "1.1"}`), true); err != nil || count(g, "services")+count(g, "consumers")+count(g, "plugins") != 0 {
+	if got, err := g.Apply(t.Context(), declare(t, g, `{"_format_version": "1.1"}`), gateway.ApplyOptions{Replace: true}); err != nil || count(g, "services")+count(g, "consumers")+count(g, "plugins") != 0 {
 		t.Errorf("%+v %v", got, err)
 	}
 }
 
 func TestDeclarationsRefused(t *testing.T) {
 	g := newDeclared(t)
-	if _, err := g.Apply(t.Context(), declare(t, g, nested), true); err != nil {
+	if _, err := g.Apply(t.Context(), declare(t, g, nested), gateway.ApplyOptions{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := json.Marshal(g.Export())
@@ -115,7 +115,7 @@ func TestDeclarationsRefused(t *testing.T) {
 	} {
 		d, err := g.Declare(document(t, c.doc))
 		if err == nil {
-			_, err = g.Apply(t.Context(), d, true)
+			_, err = g.Apply(t.Context(), d, gateway.ApplyOptions{Replace: true})
 		}
 		refused, ok := errors.AsType[*gateway.Error](err)
 		if !ok || refused.Reason() != gateway.InvalidDeclaration || !strings.Contains(refused.Message, c.message) {
@@ -130,7 +130,7 @@ func TestDeclarationsRefused(t *testing.T) {
 func TestFormerFormats(t *testing.T) {
 	g := newDeclared(t)
 	d := declare(t, g, `{"_format_version": "2.1", "routes": [{"name": "r", "paths": ["/plain", "/a(b|c)"]}]}`)
-	if _, err := g.Apply(t.Context(), d, true); err != nil {
+	if _, err := g.Apply(t.Context(), d, gateway.ApplyOptions{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	e, _ := g.Entity("routes")

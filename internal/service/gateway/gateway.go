@@ -53,7 +53,8 @@ type Gateway struct {
 	compiled  compiled
 	upstreams map[string]*upstream // by id; under building
 	dirty     chan struct{}
-	retired   sync.WaitGroup // snapshots that still hold plugin instances
+	hash      atomic.Pointer[string] // of the declaration that is the whole configuration
+	retired   sync.WaitGroup         // snapshots that still hold plugin instances
 	cancel    func()
 	pool      sync.Pool
 }

@@ -62,7 +62,9 @@ func setup(t *testing.T, port int, config schema.Record) (g *gateway.Gateway, cl
 	c := schema.Record{"ldap_host": "127.0.0.1", "ldap_port": float64(port), "base_dn": base, "attribute": "uid", "timeout": 5000.0}
 	maps.Copy(c, config)
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": "ldap-auth", "config": c})
-	return g, clock, func(header ...string) gatewaytest.Result { return gatewaytest.Do(g, gatewaytest.Request{Header: header}) }
+	return g, clock, func(header ...string) gatewaytest.Result {
+		return gatewaytest.Do(g, gatewaytest.Request{Header: header})
+	}
 }
 
 func TestAgainstOpenLDAP(t *testing.T) {

@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/audit"
+	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/declarative"
+	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+	"sluice.dev/sluice/internal/service/gateway/references"
+)
+
+// dblessFile holds the entities of a gateway without a database, while the node runs.
+const dblessFile = "gateway.db"
+
+func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metrics, undo *undo) error {
+	entities := b.store
+	if c.dbless() {
+		var err error
+		if entities, err = openDBLess(ctx, filepath.Join(c.Data, dblessFile), b.data.key("store"), b.log); err != nil {
+			return err
+		}
+		undo.add(func() { logError(b.log, "closing the gateway's entities", entities.Close()) })
+	}
+	s.references = gateway.CacheReferences(references.New(b.index), nil)
+	undo.add(s.references.Close)
+	s.observers = newObservers()
+	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
+	var err error
+	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
+		Audit: changes{s.audit, b.log}.record,
+		Plugins: s.observers.with(kinds(),
+			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected})),
+	}); err != nil {
+		return err
+	}
+	s.observers.gateway = s.gateway
+	undo.add(s.gateway.Close)
+	if !c.dbless() {
+		return nil
+	}
+	if text := c.Kong.DeclarativeText; text != "" {
+		return declare(ctx, s.gateway, "kong.declarative_config_string", []byte(text))
+	}
+	if c.Kong.Declarative == "" {
+		return nil
+	}
+	w := &watched{path: c.Kong.Declarative, gateway: s.gateway, log: b.log}
+	if err := w.load(ctx); err != nil {
+		return err
+	}
+	b.jobs.Go("declarative configuration", w.run)
+	return nil
+}
+
+// openDBLess opens an empty store for entities that are declared anew at every start.
+func openDBLess(ctx context.Context, path string, key [32]byte, log *slog.Logger) (*store.Store, error) {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return store.Open(ctx, store.Config{URL: "sqlite://" + path, Key: key, Clock: clock.System{}, Log: log})
+}
+
+// declare makes a text the whole configuration of a gateway.
+func declare(ctx context.Context, g *gateway.Gateway, from string, text []byte) error {
+	doc, err := declarative.Parse(text)
+	if err != nil {
+		return config.Invalid.Wrap(err, "%s", from)
+	}
+	d, err := g.Declare(doc)
+	if err == nil {
+		_, err = g.Apply(ctx, d, gateway.ApplyOptions{Replace: true})
+	}
+	if err != nil {
+		return config.Invalid.Wrap(err, "%s", from)
+	}
+	return nil
+}
+
+// watched is a declarative file that is read again when it changes.
+type watched struct {
+	path    string
+	gateway *gateway.Gateway
+	log     *slog.Logger
+	seen    time.Time
+	size    int64
+}
+
+func (w *watched) load(ctx context.Context) error {
+	info, err := os.Stat(w.path)
+	if err != nil {
+		return config.Invalid.Wrap(err, "kong.declarative_config")
+	}
+	w.seen, w.size = info.ModTime(), info.Size()
+	text, err := os.ReadFile(w.path)
+	if err != nil {
+		return config.Invalid.Wrap(err, "kong.declarative_config")
+	}
+	return declare(ctx, w.gateway, w.path, text)
+}
+
+// lookAgain is how often a declarative file is looked at.
+const lookAgain = time.Second
+
+// run reads the file again whenever it has changed. One that is refused changes nothing
+// and is told of once.
+func (w *watched) run(ctx context.Context) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		info, err := os.Stat(w.path)
+		if err != nil || info.ModTime().Equal(w.seen) && info.Size() == w.size {
+			continue // one that is being replaced may be missing for a moment
+		}
+		if err := w.load(ctx); err != nil {
+			w.log.Error("the declarative configuration is refused; the one before stays in force", "file", w.path, "err", err)
+		} else {
+			w.log.Info("the declarative configuration was read again", "file", w.path)
+		}
+	}
+}
+
+// Check reads a declarative configuration and reports what is wrong with it. Nothing runs.
+func Check(ctx context.Context, text io.Reader) (records int, err error) {
+	raw, err := io.ReadAll(text)
+	if err != nil {
+		return 0, err
+	}
+	doc, err := declarative.Parse(raw)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "sluice-check-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	log := slog.New(slog.DiscardHandler)
+	entities, err := openDBLess(ctx, filepath.Join(dir, dblessFile), [32]byte{}, log)
+	if err != nil {
+		return 0, err
+	}
+	defer entities.Close()
+	g, err := gateway.New(gateway.Deps{Store: entities, Clock: clock.System{}, Log: log, Secret: os.LookupEnv,
+		Plugins: newObservers().with(kinds(), collector.New(collector.Deps{}))})
+	if err != nil {
+		return 0, fmt.Errorf("opening a gateway to check with: %w", err)
+	}
+	defer g.Close()
+	d, err := g.Declare(doc)
+	if err != nil {
+		return 0, err
+	}
+	_, err = g.Apply(ctx, d, gateway.ApplyOptions{Replace: true, DryRun: true})
+	return d.Len(), err
+}
