@@ -17,6 +17,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
 	"sluice.dev/sluice/internal/service/gateway/plugin/responseratelimiting"
+	"sluice.dev/sluice/internal/service/gateway/plugin/session"
 	"sluice.dev/sluice/internal/service/gateway/plugin/termination"
 )
 
@@ -24,7 +25,7 @@ import (
 // every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), acl.New(),
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 	}

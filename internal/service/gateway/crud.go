@@ -276,6 +276,13 @@ func (g *Gateway) completed(r store.Reader, e *schema.Entity, input, base schema
 		case f.Kind == schema.String:
 			full[f.Name] = name.Secret(32)
 		}
+		if inner, ok := full[f.Name].(schema.Record); ok { // a plugin's configuration
+			for _, f := range f.Fields {
+				if f.Auto && f.Kind == schema.String && inner[f.Name] == nil {
+					inner[f.Name] = name.Secret(32)
+				}
+			}
+		}
 	}
 	if v := record.Validate(full, checks...); v != nil {
 		return nil, violated(v)

@@ -10,9 +10,6 @@ import (
 
 const collection = "keyauth_credentials"
 
-// maxBody is the largest body that is searched for a key.
-const maxBody = 1 << 20
-
 // New returns the kind.
 func New() gateway.Plugin {
 	return gateway.Plugin{
@@ -90,7 +87,7 @@ func (in *instance) find(x *gateway.Exchange) (key string, found, repeated bool)
 			key, n = gateway.QueryValue(x.Request.RawQuery, name)
 		}
 		if n == 0 && in.body {
-			key, n = bodyValue(x, name)
+			key, n = auth.BodyValue(x, name)
 		}
 		switch {
 		case n > 1:
@@ -113,6 +110,6 @@ func (in *instance) remove(x *gateway.Exchange, name string) {
 		x.Request.HasQuery = x.Request.RawQuery != ""
 	}
 	if in.body {
-		removeFromBody(x, name)
+		auth.RemoveFromBody(x, name)
 	}
 }

@@ -1,4 +1,4 @@
-package keyauth
+package auth
 
 import (
 	"bytes"
@@ -10,9 +10,13 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 )
 
-// bodyValue looks for a key in a body: a form, a multipart form, or a JSON object. A body
-// of another kind, or one that does not parse, holds no key.
-func bodyValue(x *gateway.Exchange, name string) (value string, n int) {
+// MaxBody is the largest body that is searched for credentials, in bytes.
+const MaxBody = 1 << 20
+
+// BodyValue returns the first value under a name in a body, and how many there are: in a
+// form, a multipart form, or a JSON object. A body of another kind, or one that does not
+// parse or is too large, holds none.
+func BodyValue(x *gateway.Exchange, name string) (value string, n int) {
 	body, media, boundary := readBody(x)
 	switch media {
 	case "application/x-www-form-urlencoded":
@@ -35,7 +39,8 @@ func bodyValue(x *gateway.Exchange, name string) (value string, n int) {
 	return value, n
 }
 
-func removeFromBody(x *gateway.Exchange, name string) {
+// RemoveFromBody takes the values under a name out of such a body.
+func RemoveFromBody(x *gateway.Exchange, name string) {
 	body, media, boundary := readBody(x)
 	switch media {
 	case "application/x-www-form-urlencoded":
@@ -78,7 +83,7 @@ func readBody(x *gateway.Exchange) (body []byte, media, boundary string) {
 	if err != nil {
 		return nil, "", ""
 	}
-	body, err = x.Body(maxBody)
+	body, err = x.Body(MaxBody)
 	if err != nil {
 		return nil, "", ""
 	}
