@@ -160,3 +160,24 @@ func TestDeclarativeCommands(t *testing.T) {
 		t.Errorf("%v %s", err, out)
 	}
 }
+
+// TestKongConf starts a node from a kong.conf and KONG_* variables.
+func TestKongConf(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+	dir := t.TempDir()
+	file := filepath.Join(dir, "kong.yml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, declaredRoutes, up, "one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(dir, "kong.conf")
+	if err := os.WriteFile(conf, []byte("database = off\nlog_level = notice\nlua_ssl_verify_depth = 1\ndeclarative_config = /nonexistent\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := plat.Start(t, plat.Options{Env: []string{"SLUICE_CONFIG=" + conf, "KONG_DECLARATIVE_CONFIG=" + file}})
+	if s := statusOf(t, n.Endpoints.Proxy+"/one", "apikey", "doras-key"); s != 200 {
+		t.Errorf("%d", s)
+	}
+	if !strings.Contains(n.LogText(), "kong.conf: lua_ssl_verify_depth has no meaning here and is ignored") {
+		t.Errorf("nothing is said of what was ignored: %s", n.LogText())
+	}
+}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -61,17 +63,44 @@ EXIT STATUS
 			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) { fmt.Println("sluice is ready") })
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	c.Flags().StringVar(&file, "config", "", "configuration file: YAML, or a kong.conf")
 	c.Flags().StringVar(&data, "data", "", "data directory (default \""+node.Defaults().Data+"\")")
 	c.Flags().StringVar(&host, "host", "", "address to bind (default \""+node.Defaults().Host+"\")")
 	c.Flags().IntVar(&portBase, "port-base", 0, "count all ports from here")
 	return c
 }
 
+// loadConfig reads the configuration: a file, which may be a kong.conf, then KONG_*
+// variables, then our own.
 func loadConfig(file string) (*node.Config, error) {
 	if file == "" {
 		file = os.Getenv(configVariable)
 	}
 	cfg := node.Defaults()
-	return cfg, config.Load(cfg, file, os.Environ(), append([]string{configVariable, tokenVariable}, endpointVariables...)...)
+	kong := node.KongVariables(os.Environ())
+	if strings.HasSuffix(file, ".conf") {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, config.Invalid.Wrap(err, "cannot read the configuration file %s", file)
+		}
+		defer f.Close()
+		keys, err := node.ParseKongConf(f)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(keys, kong)
+		kong, file = keys, ""
+	}
+	if err := config.Load(cfg, file, nil); err != nil {
+		return nil, err
+	}
+	variables, ignored, err := node.FromKong(kong, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Ignored = ignored
+	if err := config.Load(cfg, "", variables); err != nil {
+		return nil, err
+	}
+	return cfg, config.Load(cfg, "", os.Environ(), append([]string{configVariable, tokenVariable}, endpointVariables...)...)
 }

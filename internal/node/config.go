@@ -8,14 +8,20 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/name"
+	"sluice.dev/sluice/internal/service/gateway/balancer"
 )
 
 // Config is the whole configuration of a node. Its doc tags are the documentation.
 type Config struct {
+	// Ignored are the keys of a kong.conf that have no meaning here, each with why. They
+	// are logged at the start.
+	Ignored []string `yaml:"-"`
+
 	Data     string `yaml:"data" doc:"directory of everything the node keeps"`
 	Host     string `yaml:"host" doc:"address that all listeners bind"`
 	PortBase int    `yaml:"port_base" doc:"if not 0, the ports are counted from here: proxy, proxy TLS, Kong Admin, AWS, SQL, console, status, Kafka, mesh"`
@@ -54,6 +60,17 @@ type Config struct {
 		RealIPHeader    string `yaml:"real_ip_header" doc:"header in which a trusted peer tells the client's address; proxy_protocol: the PROXY protocol tells it"`
 		RealIPRecursive bool   `yaml:"real_ip_recursive" doc:"take the last address in gate.real_ip_header that is no trusted peer's, not the last of all"`
 		ProxyProtocol   bool   `yaml:"proxy_protocol" doc:"every connection to the proxy's ports begins with a header of the PROXY protocol, version 1 or 2"`
+
+		TLSCert string `yaml:"tls_cert" doc:"file with the certificate, in PEM, for server names that the gateway has none for; the node's own authority issues one where it is empty"`
+		TLSKey  string `yaml:"tls_key" doc:"file with the key of gate.tls_cert"`
+
+		UpstreamIdle        int           `yaml:"upstream_idle" doc:"idle connections kept to an upstream's address"`
+		UpstreamRequests    int           `yaml:"upstream_requests" doc:"requests after which a connection to an upstream is not used again"`
+		UpstreamIdleTimeout time.Duration `yaml:"upstream_idle_timeout" doc:"how long a connection to an upstream is kept idle"`
+
+		DNSResolver string        `yaml:"dns_resolver" doc:"name servers, as addresses with or without a port, separated by commas; those of /etc/resolv.conf where it is empty"`
+		DNSStale    time.Duration `yaml:"dns_stale_ttl" doc:"how long an answer of DNS serves beyond its time where no new one can be had"`
+		DNSNotFound time.Duration `yaml:"dns_not_found_ttl" doc:"how long it is believed that a name does not exist"`
 	} `yaml:"gate"`
 	Log struct {
 		Level  string `yaml:"level" doc:"debug, info, warn or error"`
@@ -73,6 +90,8 @@ func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
 	c.Gate.RealIPHeader = "X-Real-IP"
+	c.Gate.UpstreamIdle, c.Gate.UpstreamRequests, c.Gate.UpstreamIdleTimeout = 512, 10_000, time.Minute
+	c.Gate.DNSStale, c.Gate.DNSNotFound = time.Hour, 30*time.Second
 	c.Kong.Database = "on"
 	c.Log.Level = "info"
 	c.Disk.Reserve = 256
@@ -115,6 +134,12 @@ func (c *Config) complete() error {
 	if !loopback(c.Kong.AdminHost) && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
 		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token or kong.admin_auth, or bind it to loopback", c.Kong.AdminHost)
 	}
+	if (c.Gate.TLSCert == "") != (c.Gate.TLSKey == "") {
+		return config.Invalid.Field("gate.tls_cert", "gate.tls_cert and gate.tls_key belong together")
+	}
+	if c.Gate.UpstreamIdle < 1 || c.Gate.UpstreamRequests < 1 || c.Gate.UpstreamIdleTimeout <= 0 {
+		return config.Invalid.Field("gate.upstream_idle", "gate.upstream_idle, gate.upstream_requests and gate.upstream_idle_timeout are positive")
+	}
 	switch {
 	case c.Kong.Database != "on" && c.Kong.Database != "off":
 		return config.Invalid.Field("kong.database", "kong.database is on or off, not %q", c.Kong.Database)
@@ -150,6 +175,21 @@ func (c *Config) trust() (proxy.Trust, error) {
 		t.Peers = append(t.Peers, p.Masked())
 	}
 	return t, nil
+}
+
+// resolver resolves the names of upstreams.
+func (c *Config) resolver() (*balancer.DNS, error) {
+	d := balancer.DNSConfig{Stale: c.Gate.DNSStale, NotFound: c.Gate.DNSNotFound}
+	for server := range listed(c.Gate.DNSResolver) {
+		if a, err := netip.ParseAddr(server); err == nil {
+			server = netip.AddrPortFrom(a, 53).String()
+		}
+		if _, err := netip.ParseAddrPort(server); err != nil {
+			return nil, config.Invalid.Field("gate.dns_resolver", "gate.dns_resolver: %q is not an IP address, with or without a port", server)
+		}
+		d.Servers = append(d.Servers, server)
+	}
+	return balancer.NewDNS(d), nil
 }
 
 // listed walks a list separated by commas.

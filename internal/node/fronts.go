@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/internal/api/pgwire"
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/api/status"
+	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/page"
 	"sluice.dev/sluice/internal/service/audit"
@@ -48,7 +49,16 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	if err != nil {
 		return nil, err
 	}
-	f.proxy = proxy.New(proxy.Config{TLS: cert.Clone(), Trust: trust, ProxyProtocol: c.Gate.ProxyProtocol}, proxy.Deps{Gateway: s.gateway, Log: b.log})
+	forClients := cert.Clone()
+	if c.Gate.TLSCert != "" {
+		own, err := tls.LoadX509KeyPair(c.Gate.TLSCert, c.Gate.TLSKey)
+		if err != nil {
+			return nil, config.Invalid.Wrap(err, "gate.tls_cert")
+		}
+		forClients.Certificates, forClients.GetCertificate = []tls.Certificate{own}, nil
+	}
+	f.proxy = proxy.New(proxy.Config{TLS: forClients, Trust: trust, ProxyProtocol: c.Gate.ProxyProtocol, UpstreamIdle: c.Gate.UpstreamIdle,
+		UpstreamRequests: c.Gate.UpstreamRequests, UpstreamIdleTimeout: c.Gate.UpstreamIdleTimeout}, proxy.Deps{Gateway: s.gateway, Log: b.log})
 	f.aws = awswire.New(awswire.Config{
 		Services: []awswire.Service{
 			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), s3.New(s.objects, tokens),

@@ -37,8 +37,11 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	undo.add(s.references.Close)
 	s.observers = newObservers()
 	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
-	var err error
-	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
+	resolver, err := c.resolver()
+	if err != nil {
+		return err
+	}
+	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Resolver: resolver, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Audit: changes{s.audit, b.log}.record,
 		Plugins: s.observers.with(kinds(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected})),

@@ -41,6 +41,9 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 	level := new(level)
 	level.LevelVar.Set(configured)
 	log := obs.Logger(logs, level)
+	for _, key := range c.Ignored {
+		log.Warn("kong.conf: " + key)
+	}
 	undo := new(undo)
 	defer undo.run()
 

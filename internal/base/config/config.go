@@ -44,7 +44,7 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 	}
 	fields := map[string]reflect.Value{}
-	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ string) { fields[variable(key)] = v })
+	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ string) { fields[Variable(key)] = v })
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, envPrefix) || contains(ignore, name) {
@@ -70,7 +70,8 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-func variable(key string) string {
+// Variable is the environment variable of a key.
+func Variable(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
@@ -135,7 +136,7 @@ func Reference(w io.Writer, defaults any) error {
 		if r.value == "" {
 			value = ""
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", r.key, variable(r.key), value, r.doc)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", r.key, Variable(r.key), value, r.doc)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
