@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ldapauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/oauth2"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
@@ -25,7 +26,7 @@ import (
 // every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), acl.New(),
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), oauth2.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 	}

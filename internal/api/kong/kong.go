@@ -241,9 +241,6 @@ func (a *api) route(path []string) endpoint {
 	if ep := a.balancing(path); ep != nil {
 		return ep
 	}
-	if ep := a.empty(path); ep != nil {
-		return ep
-	}
 	if ep := a.ofPlugin(path); ep != nil {
 		return ep
 	}

@@ -55,6 +55,9 @@ func Do(g *gateway.Gateway, r Request) Result {
 	x.Conn = &gateway.Conn{Peer: netip.MustParseAddrPort(r.IP + ":1"), PeerIP: r.IP, ServerPort: 80, TLS: r.TLS}
 	x.Request.Method, x.Request.Scheme, x.Request.Proto, x.Request.Authority = r.Method, "http", 1, r.Host
 	x.Request.Minor = r.Minor
+	if r.TLS != nil {
+		x.Request.Scheme = "https"
+	}
 	if r.Ctx != nil {
 		x.SetContext(r.Ctx)
 	}
