@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/name"
+	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/balancer"
 )
 
@@ -56,6 +58,8 @@ type Config struct {
 		DeclarativeText string `yaml:"declarative_config_string" doc:"the same as text"`
 	} `yaml:"kong"`
 	Gate struct {
+		RouterFlavor    string `yaml:"router_flavor" doc:"how routes are written: traditional_compatible, expressions, or traditional, where path_handling v1 acts"`
+		DebugHeader     bool   `yaml:"allow_debug_header" doc:"tell a request with Kong-Debug: 1 the route and the service it was taken for"`
 		TrustedIPs      string `yaml:"trusted_ips" doc:"addresses and networks, separated by commas, whose X-Forwarded-* headers and word on the client's address are believed"`
 		RealIPHeader    string `yaml:"real_ip_header" doc:"header in which a trusted peer tells the client's address; proxy_protocol: the PROXY protocol tells it"`
 		RealIPRecursive bool   `yaml:"real_ip_recursive" doc:"take the last address in gate.real_ip_header that is no trusted peer's, not the last of all"`
@@ -89,6 +93,7 @@ type Config struct {
 func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
+	c.Gate.RouterFlavor = string(gateway.TraditionalCompatible)
 	c.Gate.RealIPHeader = "X-Real-IP"
 	c.Gate.UpstreamIdle, c.Gate.UpstreamRequests, c.Gate.UpstreamIdleTimeout = 512, 10_000, time.Minute
 	c.Gate.DNSStale, c.Gate.DNSNotFound = time.Hour, 30*time.Second
@@ -150,6 +155,9 @@ func (c *Config) complete() error {
 	}
 	if c.Kong.AdminToken != "" && c.Kong.AdminToken == c.Kong.ReadToken {
 		return config.Invalid.Field("kong.admin_read_token", "kong.admin_read_token is the same as kong.admin_token, which may change things")
+	}
+	if !slices.Contains(gateway.Flavors(), gateway.Flavor(c.Gate.RouterFlavor)) {
+		return config.Invalid.Field("gate.router_flavor", "gate.router_flavor is one of %v, not %q", gateway.Flavors(), c.Gate.RouterFlavor)
 	}
 	if _, err := c.trust(); err != nil {
 		return err

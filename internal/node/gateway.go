@@ -42,6 +42,7 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		return err
 	}
 	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Resolver: resolver, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
+		Flavor: gateway.Flavor(c.Gate.RouterFlavor), DebugHeader: c.Gate.DebugHeader,
 		Audit: changes{s.audit, b.log}.record,
 		Plugins: s.observers.with(kinds(),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected})),

@@ -105,6 +105,8 @@ var kongKeys = map[string]kongKey{
 	"status_listen":                   statusListen,
 	"log_level":                       logLevelKey,
 	"trusted_ips":                     same("gate.trusted_ips"),
+	"router_flavor":                   same("gate.router_flavor"),
+	"allow_debug_header":              onOff("gate.allow_debug_header"),
 	"real_ip_header":                  same("gate.real_ip_header"),
 	"real_ip_recursive":               onOff("gate.real_ip_recursive"),
 	"ssl_cert":                        same("gate.tls_cert"),

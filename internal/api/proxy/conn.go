@@ -60,7 +60,8 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 	}
 	c := &clientConn{}
 	c.stream = stream{Conn: raw, p: p, buf: make([]byte, smallBuffer), readWait: p.cfg.BodyTimeout}
-	c.meta.Peer, c.meta.ServerPort = addrPort(raw.RemoteAddr()), int(addrPort(raw.LocalAddr()).Port())
+	c.meta.Peer, c.meta.Local = addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr())
+	c.meta.ServerPort = int(c.meta.Local.Port())
 	c.meta.PeerIP = c.meta.Peer.Addr().String()
 	c.meta.Trusted = p.cfg.Trust.trusts(c.meta.Peer.Addr())
 	c.ctx, c.cancel = context.WithCancel(context.Background())

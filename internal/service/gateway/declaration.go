@@ -133,7 +133,7 @@ func (d *declaring) list(e *schema.Entity, v any, parent schema.Record, field st
 		delete(r, "_comment")
 		delete(r, "_ignore")
 		d.nested(e, r)
-		if d.legacy && e == routes {
+		if d.legacy && e.Name == "routes" {
 			markExpressions(r)
 		}
 		d.records[e.Name] = append(d.records[e.Name], r)

@@ -91,53 +91,6 @@ func onlyByTLS(field string) schema.Check {
 		Then: field, Match: schema.Match{EqNull: true}}}
 }
 
-var routes = &schema.Entity{
-	Name: "routes", EndpointKey: "name",
-	Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
-		fieldID, fieldCreated, fieldUpdated, fieldName,
-		{Name: "protocols", Kind: schema.Set, Required: true, LenMin: schema.Ptr(1), Default: oneOf("http", "https"),
-			Elements: &schema.Field{Kind: schema.String, Check: checkHTTPProtocol,
-				OneOf: oneOf("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp")},
-			Subsets: [][]string{{"http", "https"}, {"tcp", "tls", "udp"}, {"tls_passthrough"}, {"grpc", "grpcs"}}},
-		{Name: "methods", Kind: schema.Set, Elements: &schema.Field{Kind: schema.String, Check: checkMethod}},
-		{Name: "hosts", Kind: schema.Array, Elements: &schema.Field{Kind: schema.String, Check: checkRouteHost}},
-		{Name: "paths", Kind: schema.Array, Elements: &schema.Field{Kind: schema.String, Check: checkRoutePath}},
-		{Name: "headers", Kind: schema.Map,
-			Keys:   &schema.Field{Kind: schema.String, Check: checkRouteHeaderName},
-			Values: &schema.Field{Kind: schema.Array, Elements: &schema.Field{Kind: schema.String, Check: checkRouteHeaderValue}}},
-		{Name: "https_redirect_status_code", Kind: schema.Integer, Required: true, Default: 426,
-			OneOf: []any{426.0, 301.0, 302.0, 307.0, 308.0}},
-		{Name: "regex_priority", Kind: schema.Integer, Default: 0},
-		{Name: "strip_path", Kind: schema.Boolean, Required: true, Default: true},
-		{Name: "path_handling", Kind: schema.String, Default: "v0", OneOf: oneOf("v0", "v1"), Check: func(v any) string {
-			if v == "v1" {
-				return "path_handling v1 is not served: the router is traditional_compatible, where it has no effect"
-			}
-			return ""
-		}},
-		{Name: "preserve_host", Kind: schema.Boolean, Required: true, Default: false},
-		{Name: "request_buffering", Kind: schema.Boolean, Required: true, Default: true},
-		{Name: "response_buffering", Kind: schema.Boolean, Required: true, Default: true},
-		{Name: "snis", Kind: schema.Set, Elements: &schema.Field{Kind: schema.String, Check: checkSNI}},
-		{Name: "sources", Kind: schema.Set, Elements: streamAddress, Unserved: streamUnserved},
-		{Name: "destinations", Kind: schema.Set, Elements: streamAddress, Unserved: streamUnserved},
-		fieldTags,
-		{Name: "service", Kind: schema.Foreign, Reference: "services"},
-	}, Checks: []schema.Check{{Custom: checkRoute}}},
-	Prepare: func(r schema.Record) {
-		// A route of gRPC cannot strip its path, so there the default is not to.
-		for _, p := range list(r["protocols"]) {
-			if _, given := r["strip_path"]; !given && (p == "grpc" || p == "grpcs") {
-				r["strip_path"] = false
-			}
-		}
-	},
-}
-
-var streamAddress = &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
-	{Name: "ip", Kind: schema.String}, fieldPort,
-}}
-
 var consumers = &schema.Entity{
 	Name: "consumers", EndpointKey: "username",
 	Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
@@ -241,49 +194,6 @@ func expandURL(v any, r schema.Record) string {
 	r["port"] = port
 	return ""
 }
-
-func checkRoute(r schema.Record, bad func(field, msg string)) {
-	protocols := list(r["protocols"])
-	has := func(name string) bool {
-		for _, p := range protocols {
-			if p == name {
-				return true
-			}
-		}
-		return false
-	}
-	set := func(name string) bool { return !schema.Empty(r[name]) }
-	if set("snis") && !has("https") && !has("grpcs") {
-		bad("snis", "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'")
-		return
-	}
-	switch {
-	case has("grpc") || has("grpcs"):
-		if r["strip_path"] == true {
-			bad("strip_path", "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'")
-		}
-		if set("methods") {
-			bad("methods", "cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'")
-		}
-		need := "'hosts', 'headers', 'paths'"
-		if has("grpcs") {
-			need += ", 'snis'"
-		}
-		if !set("hosts") && !set("headers") && !set("paths") && !(has("grpcs") && set("snis")) {
-			bad("", "must set one of "+need+" when 'protocols' is '"+join(protocols)+"'")
-		}
-	case has("https"):
-		if !set("methods") && !set("hosts") && !set("headers") && !set("paths") && !set("snis") {
-			bad("", "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'")
-		}
-	default:
-		if !set("methods") && !set("hosts") && !set("headers") && !set("paths") {
-			bad("", "must set one of 'methods', 'hosts', 'headers', 'paths' when 'protocols' is 'http'")
-		}
-	}
-}
-
-func join(s []string) string { return strings.Join(s, "', '") }
 
 var (
 	nameForm   = regexp.MustCompile(`^[\p{L}\p{N}\p{M}.\-_~\x{80}-\x{10FFFF}]+$`)

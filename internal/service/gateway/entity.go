@@ -4,9 +4,12 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice.dev/sluice/internal/service/gateway/expression"
 )
 
 // Protocol is one of the protocols a route answers and a service speaks.
@@ -18,9 +21,21 @@ const (
 	HTTPS
 	GRPC
 	GRPCS
+	TCP
+	TLS
+	UDP
+	TLSPassthrough
 )
 
-var protocolByName = map[string]Protocol{"http": HTTP, "https": HTTPS, "grpc": GRPC, "grpcs": GRPCS}
+// overHTTP and overStream are the protocols of the two kinds of listener.
+const (
+	overHTTP   = HTTP | HTTPS | GRPC | GRPCS
+	overStream = TCP | TLS | UDP | TLSPassthrough
+)
+
+var protocolByName = map[string]Protocol{
+	"http": HTTP, "https": HTTPS, "grpc": GRPC, "grpcs": GRPCS, "tcp": TCP, "tls": TLS, "udp": UDP, "tls_passthrough": TLSPassthrough,
+}
 
 // Service is an upstream as the data plane uses it: a compiled, immutable view of the
 // stored entity.
@@ -54,7 +69,7 @@ type Service struct {
 }
 
 // TLS reports whether the service is spoken to over TLS.
-func (s *Service) TLS() bool { return s.Protocol&(HTTPS|GRPCS) != 0 }
+func (s *Service) TLS() bool { return s.Protocol&(HTTPS|GRPCS|TLS) != 0 }
 
 // GRPC reports whether the service is spoken to in HTTP/2 as gRPC.
 func (s *Service) GRPC() bool { return s.Protocol&(GRPC|GRPCS) != 0 }
@@ -92,6 +107,11 @@ type Route struct {
 	paths         []pathRule
 	headers       []headerRule
 	snis          []hostRule
+	sources       []endRule
+	destinations  []endRule
+	expression    *expression.Expression // in place of all these; nil: there is none
+	priority      int64                  // of the expression
+	pathV1        bool                   // path_handling v1 is in force
 	regexPriority int
 	createdAt     int64
 	doc           *document
@@ -134,12 +154,41 @@ type pathRule struct {
 	regex  *regexp.Regexp // nil for a prefix
 }
 
-// headerRule is one entry of headers: any of the values, or the expression, must match
+// headerRule is one entry of headers: any of the values or regular expressions must match
 // one line of that name.
 type headerRule struct {
-	name   string
-	values []string // lower case
-	regex  *regexp.Regexp
+	name    string
+	values  []string // lower case
+	regexes []*regexp.Regexp
+}
+
+// endRule is one entry of sources or destinations. A network that is not valid stands for
+// any address, port 0 for any port.
+type endRule struct {
+	network netip.Prefix
+	port    uint16
+}
+
+func (r endRule) match(a netip.AddrPort) bool {
+	return (r.port == 0 || r.port == a.Port()) && (!r.network.IsValid() || r.network.Contains(a.Addr()))
+}
+
+func matchEnd(rules []endRule, a netip.AddrPort) bool {
+	return len(rules) == 0 || slices.ContainsFunc(rules, func(r endRule) bool { return r.match(a) })
+}
+
+// parseNetwork reads an address or a network.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
 // Consumer is a compiled view of a consumer.

@@ -60,6 +60,7 @@ type Conn struct {
 	Peer       netip.AddrPort // the other end; see Exchange.Client
 	PeerIP     string         // Peer's address in text
 	Trusted    bool           // what the peer tells of clients is believed
+	Local      netip.AddrPort // our end
 	ServerPort int
 	TLS        *tls.ConnectionState // nil for clear text
 }

@@ -6,10 +6,10 @@ import "sluice.dev/sluice/internal/service/gateway/schema"
 type TestRouter struct{ r *router }
 
 // NewTestRouter compiles routes from records as they are stored.
-func NewTestRouter(records []schema.Record) TestRouter {
+func NewTestRouter(records []schema.Record, flavor ...Flavor) TestRouter {
 	routes := make([]*Route, len(records))
 	for i, r := range records {
-		routes[i] = compileRoute(r["id"].(string), r, nil)
+		routes[i] = compileRoute(r["id"].(string), r, nil, append(flavor, TraditionalCompatible)[0])
 	}
 	return TestRouter{newRouter(routes)}
 }
@@ -25,6 +25,9 @@ func (t TestRouter) Match(q *Query) (id, prefix string) {
 
 // UpstreamPath exposes the joining of paths.
 var UpstreamPath = upstreamPath
+
+// UpstreamPathV1 exposes the same by the rules of v1.
+var UpstreamPathV1 = upstreamPathV1
 
 // SplitAuthority exposes the reading of a Host.
 var SplitAuthority = splitAuthority

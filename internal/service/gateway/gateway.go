@@ -26,6 +26,10 @@ type Deps struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Plugins []Plugin // the kinds of plugin there are
+	// Flavor is how routes are written; empty: TraditionalCompatible.
+	Flavor Flavor
+	// DebugHeader is whether a request with "Kong-Debug: 1" is told its route and service.
+	DebugHeader bool
 	// Secret looks up a variable of the node's environment for references to the vault
 	// "env"; nil: there are none.
 	Secret func(name string) (string, bool)
@@ -82,7 +86,7 @@ func New(d Deps) (*Gateway, error) {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 	})
 	plugins := g.pluginsEntity()
-	entities := []*schema.Entity{certificates, snis, g.caCertificatesEntity(), services, routes, consumers, plugins, upstreams, targets, vaults, keySets, keys}
+	entities := []*schema.Entity{certificates, snis, g.caCertificatesEntity(), services, routesEntity(d.Flavor), consumers, plugins, upstreams, targets, vaults, keySets, keys}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {

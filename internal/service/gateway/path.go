@@ -132,6 +132,23 @@ func upstreamPath(servicePath, requestPath, matched string, strip bool) string {
 	return base + "/" + rest
 }
 
+// upstreamPathV1 is upstreamPath by the rules of path handling v1: texts are put one behind
+// the other, and only a slash that would be doubled where a prefix was is left out.
+func upstreamPathV1(servicePath, requestPath, matched string, strip bool) string {
+	base := servicePath
+	if base == "" {
+		base = "/"
+	}
+	rest := requestPath[1:]
+	if strip && matched != "" {
+		rest = requestPath[len(matched):]
+		if strings.HasSuffix(base, "/") {
+			rest = strings.TrimPrefix(rest, "/")
+		}
+	}
+	return base + rest
+}
+
 const upperHex = "0123456789ABCDEF"
 
 // targetByte marks the bytes that pass into a request target unescaped.

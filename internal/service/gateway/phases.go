@@ -25,7 +25,8 @@ func (g *Gateway) Access(x *Exchange) {
 		}
 	}
 	r := &x.Request
-	x.query = Query{Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path, TLS: x.Conn.TLS != nil, Headers: &r.Header}
+	x.query = Query{Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path, TLS: x.Conn.TLS != nil, Headers: &r.Header,
+		RawQuery: r.RawQuery, Src: x.Client(), Dst: x.Conn.Local}
 	if x.query.TLS {
 		x.query.SNI = x.Conn.TLS.ServerName
 	}
@@ -42,7 +43,11 @@ func (g *Gateway) Access(x *Exchange) {
 	}
 	if service := route.Service; service != nil {
 		x.Upstream.Service = service
-		x.Upstream.Path = upstreamPath(service.Path, r.Path, m.Prefix, route.StripPath)
+		if route.pathV1 {
+			x.Upstream.Path = upstreamPathV1(service.Path, r.Path, m.Prefix, route.StripPath)
+		} else {
+			x.Upstream.Path = upstreamPath(service.Path, r.Path, m.Prefix, route.StripPath)
+		}
 		x.Upstream.derive(service.HostHeader)
 		if route.PreserveHost && r.Authority != "" {
 			x.Upstream.HostHeader, x.Upstream.derived = r.Authority, false
@@ -131,6 +136,29 @@ func (g *Gateway) HeaderFilter(x *Exchange) {
 	}
 	for _, p := range x.chain.header {
 		p.HeaderFilter(x)
+	}
+	if g.deps.DebugHeader && x.Request.Header.Get("Kong-Debug") == "1" {
+		x.tellRoute()
+	}
+}
+
+// tellRoute tells the client which route and service it was taken for.
+func (x *Exchange) tellRoute() {
+	h := &x.Response.Header
+	set := func(name, value string) {
+		if value != "" {
+			h.Set(name, value)
+		}
+	}
+	route := x.match.Route
+	if route == nil {
+		return
+	}
+	set("Kong-Route-Id", route.ID)
+	set("Kong-Route-Name", route.Name)
+	if s := route.Service; s != nil {
+		set("Kong-Service-Id", s.ID)
+		set("Kong-Service-Name", s.Name)
 	}
 }
 

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"cmp"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,6 +17,10 @@ type Query struct {
 	SNI     string
 	TLS     bool
 	Headers *Header
+	// The rest is looked at by expressions, sources and destinations alone.
+	RawQuery string
+	Src, Dst netip.AddrPort
+	Protocol string // of a stream; empty for HTTP
 }
 
 // Match is the outcome of routing.
@@ -23,17 +29,17 @@ type Match struct {
 	// Prefix is the part of the path that the route strips, and that X-Forwarded-Prefix
 	// tells; empty where the route strips nothing.
 	Prefix string
-	rule   *pathRule
-	at     int // position of the route in its snapshot
+	regex  *regexp.Regexp // that matched the path; nil: none did
+	at     int            // position of the route in its snapshot
 }
 
 // Captures returns what the groups of the route's regular expression captured in path,
 // unnamed groups by number; nil where a prefix matched.
 func (m Match) Captures(path string) (names, values []string) {
-	if m.rule == nil || m.rule.regex == nil {
+	if m.regex == nil {
 		return nil, nil
 	}
-	return m.rule.regex.SubexpNames(), m.rule.regex.FindStringSubmatch(path)
+	return m.regex.SubexpNames(), m.regex.FindStringSubmatch(path)
 }
 
 // A split is a route with those of its paths that share one priority: Kong splits a
@@ -81,26 +87,34 @@ func newRouter(routes []*Route) *router {
 		exact: map[string]*bucket{}, suffix: map[string]*bucket{}, prefix: map[string]*bucket{}, any: new(bucket),
 	}
 	for _, s := range splits { // in order of rank, so every list comes out in it
+		if s.route.expression != nil {
+			r.addExpression(s)
+			continue
+		}
 		if len(s.route.hosts) == 0 {
 			r.any.add(s, 0)
 		}
 		for _, h := range s.route.hosts {
-			m := r.exact
-			switch h.kind {
-			case hostSuffix:
-				m = r.suffix
-			case hostPrefix:
-				m = r.prefix
-			}
-			b := m[h.text]
-			if b == nil {
-				b = new(bucket)
-				m[h.text] = b
-			}
-			b.add(s, h.port)
+			r.bucketOf(h).add(s, h.port)
 		}
 	}
 	return r
+}
+
+func (r *router) bucketOf(h hostRule) *bucket {
+	m := r.exact
+	switch h.kind {
+	case hostSuffix:
+		m = r.suffix
+	case hostPrefix:
+		m = r.prefix
+	}
+	b := m[h.text]
+	if b == nil {
+		b = new(bucket)
+		m[h.text] = b
+	}
+	return b
 }
 
 func (b *bucket) add(s *split, port int) {
@@ -149,8 +163,16 @@ func (r *router) match(q *Query) (Match, bool) {
 	if s.best == nil {
 		return Match{}, false
 	}
-	m := Match{Route: s.best.route, rule: s.rule, at: s.best.at}
+	m := Match{Route: s.best.route, at: s.best.at}
+	if s.rule != nil {
+		m.regex = s.rule.regex
+	}
 	switch {
+	case m.Route.expression != nil:
+		found, _ := m.Route.expression.Find(q)
+		if m.regex = found.Regex; m.Route.StripPath {
+			m.Prefix = q.Path[:found.Len]
+		}
 	case s.rule == nil || !m.Route.StripPath:
 	case s.rule.regex != nil:
 		m.Prefix = q.Path[:s.rule.regex.FindStringIndex(q.Path)[1]]
@@ -209,6 +231,12 @@ func (c *candidate) conditions(q *Query) bool {
 		return false
 	}
 	r := c.route
+	if r.expression != nil {
+		return r.expression.Match(q)
+	}
+	if !matchEnd(r.sources, q.Src) || !matchEnd(r.destinations, q.Dst) {
+		return false
+	}
 	if len(r.methods) > 0 && !slices.Contains(r.methods, q.Method) {
 		return false
 	}
@@ -231,7 +259,7 @@ func (r *headerRule) match(h *Header) bool {
 		if !EqualFold(f.Name, r.name) {
 			continue
 		}
-		if r.regex != nil && r.regex.MatchString(f.Value) {
+		if slices.ContainsFunc(r.regexes, func(re *regexp.Regexp) bool { return re.MatchString(f.Value) }) {
 			return true
 		}
 		if len(r.values) > 0 && slices.Contains(r.values, lowerASCII(f.Value)) {
@@ -272,10 +300,19 @@ func splitRoutes(routes []*Route) []*split {
 	return splits
 }
 
-// comparePriority orders splits as Kong's traditional_compatible router does, highest
-// priority first: more kinds of condition, hosts without a wildcard, more headers, a
+// comparePriority orders splits as Kong's router does, highest priority first: expressions
+// by theirs, then, as in traditional_compatible, more kinds of condition, hosts without a wildcard, more headers, a
 // regular expression, its regex_priority, the longer prefix, the older route.
 func comparePriority(a, b *split) int {
+	if x, y := a.route.expression != nil, b.route.expression != nil; x != y {
+		if x {
+			return -1
+		}
+		return 1
+	}
+	if c := cmp.Compare(b.route.priority, a.route.priority); c != 0 {
+		return c
+	}
 	if c := cmp.Compare(b.major, a.major); c != 0 {
 		return c
 	}
@@ -311,7 +348,7 @@ func (s *split) prioritise() *split {
 func (r *Route) categories() int {
 	n := 0
 	for _, set := range [...]bool{
-		len(r.methods) > 0, len(r.hosts) > 0, len(r.headers) > 0, len(r.snis) > 0, len(r.paths) > 0,
+		len(r.sources) > 0, len(r.destinations) > 0, len(r.methods) > 0, len(r.hosts) > 0, len(r.headers) > 0, len(r.snis) > 0, len(r.paths) > 0,
 	} {
 		if set {
 			n++

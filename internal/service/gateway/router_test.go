@@ -83,23 +83,27 @@ func (s oracleSplit) key() []float64 {
 	return []float64{categories, plain, float64(len(headers)), regex, regexPriority, length, -r["created_at"].(float64)}
 }
 
-func (o oracle) match(q gateway.Query) string {
-	var best *oracleSplit
-	better := func(a, b oracleSplit) bool {
-		if c := slices.Compare(a.key(), b.key()); c != 0 {
-			return c > 0
-		}
-		return a.route["id"].(string) < b.route["id"].(string)
+// compareSplits says which of two has priority.
+func compareSplits(a, b oracleSplit) int {
+	if c := slices.Compare(a.key(), b.key()); c != 0 {
+		return c
 	}
+	return strings.Compare(b.route["id"].(string), a.route["id"].(string))
+}
+
+// best is the split that takes a request; one of no route where there is none.
+func (o oracle) best(q gateway.Query) (best oracleSplit) {
 	for _, s := range o.splits() {
-		if s.matches(q) && (best == nil || better(s, *best)) {
-			best = &s
+		if s.matches(q) && (best.route == nil || compareSplits(s, best) > 0) {
+			best = s
 		}
 	}
-	if best == nil {
-		return ""
-	}
-	return best.route["id"].(string)
+	return best
+}
+
+func (o oracle) match(q gateway.Query) string {
+	id, _ := o.best(q).route["id"].(string)
+	return id
 }
 
 func (s oracleSplit) matches(q gateway.Query) bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/gateway/expression"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -115,7 +116,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		service := services[refID((*doc)["service"])]
 		c := old.routes[doc]
 		if c == nil || c.service != service {
-			c = &compiledRoute{compileRoute(id, *doc, service), service}
+			c = &compiledRoute{compileRoute(id, *doc, service, g.deps.Flavor), service}
 		}
 		next.routes[doc] = c
 		if service == nil || service.Enabled {
@@ -172,7 +173,7 @@ func compileService(id string, r schema.Record) *Service {
 	return s
 }
 
-func compileRoute(id string, r schema.Record, service *Service) *Route {
+func compileRoute(id string, r schema.Record, service *Service, flavor Flavor) *Route {
 	route := &Route{
 		doc: &document{record: r},
 		ID:  id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
@@ -180,6 +181,9 @@ func compileRoute(id string, r schema.Record, service *Service) *Route {
 		methods:        list(r["methods"]),
 		regexPriority:  num(r["regex_priority"]),
 		createdAt:      int64(num(r["created_at"])),
+		sources:        parseEnds(r["sources"]),
+		destinations:   parseEnds(r["destinations"]),
+		pathV1:         flavor == Traditional && r["path_handling"] == "v1",
 	}
 	route.StripPath, _ = r["strip_path"].(bool)
 	route.PreserveHost, _ = r["preserve_host"].(bool)
@@ -205,7 +209,29 @@ func compileRoute(id string, r schema.Record, service *Service) *Route {
 	for name, values := range headers {
 		route.headers = append(route.headers, parseHeaderRule(name, list(values)))
 	}
+	if text := str(r["expression"]); text != "" && flavor == Expressions {
+		sub := expression.HTTP
+		if route.Protocols&overStream != 0 {
+			sub = expression.Stream
+		}
+		route.expression, _ = expression.Parse(text, sub) // validated when it was written
+		route.priority = int64(num(r["priority"]))
+	}
 	return route
+}
+
+func parseEnds(v any) []endRule {
+	var out []endRule
+	ends, _ := v.([]any)
+	for _, e := range ends {
+		r, _ := e.(schema.Record)
+		rule := endRule{port: uint16(num(r["port"]))}
+		if ip := str(r["ip"]); ip != "" {
+			rule.network, _ = parseNetwork(ip) // validated when it was written
+		}
+		out = append(out, rule)
+	}
+	return out
 }
 
 func parseHostRule(h string) hostRule {
@@ -239,9 +265,9 @@ func parsePathRule(p string) (pathRule, error) {
 func parseHeaderRule(name string, values []string) headerRule {
 	rule := headerRule{name: name}
 	for _, v := range values {
-		if expr, ok := strings.CutPrefix(v, "~*"); ok && len(values) == 1 {
+		if expr, ok := strings.CutPrefix(v, "~*"); ok {
 			if re, err := regexp.Compile("(?i)" + expr); err == nil {
-				rule.regex = re
+				rule.regexes = append(rule.regexes, re)
 				continue
 			}
 		}
