@@ -35,7 +35,7 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	}
 	s.references = gateway.CacheReferences(references.New(b.index), nil)
 	undo.add(s.references.Close)
-	s.observers = newObservers()
+	s.observers = newObservers(b.log)
 	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
 	resolver, err := c.resolver()
 	if err != nil {
@@ -164,7 +164,7 @@ func Check(ctx context.Context, text io.Reader) (records int, err error) {
 	}
 	defer entities.Close()
 	g, err := gateway.New(gateway.Deps{Store: entities, Clock: clock.System{}, Log: log, Secret: os.LookupEnv,
-		Plugins: newObservers().with(kinds(), collector.New(collector.Deps{}))})
+		Plugins: newObservers(log).with(kinds(), collector.New(collector.Deps{}))})
 	if err != nil {
 		return 0, fmt.Errorf("opening a gateway to check with: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -201,7 +202,7 @@ func role(_ *translation, value string) error {
 // pluginsKey: every plugin is there at no cost, so that a list says little. One that names
 // a plugin of its owner's cannot be told from here.
 func pluginsKey(t *translation, value string) error {
-	known := newObservers().with(kinds())
+	known := newObservers(slog.New(slog.DiscardHandler)).with(kinds())
 	for name := range listed(value) {
 		if name != "bundled" && !slices.ContainsFunc(known, func(k gateway.Plugin) bool { return k.Name == name }) {
 			t.ignore("plugins: "+name, "is no plugin of this program's (gate.lua_path brings your own)")

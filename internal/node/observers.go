@@ -1,13 +1,17 @@
 package node
 
 import (
+	"log/slog"
 	"slices"
 
 	"github.com/google/uuid"
 
+	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/filelog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/function"
 	"sluice.dev/sluice/internal/service/gateway/plugin/httplog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/lua"
 	"sluice.dev/sluice/internal/service/gateway/plugin/opentelemetry"
 	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 	"sluice.dev/sluice/internal/service/gateway/plugin/socketlog"
@@ -16,26 +20,32 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/zipkin"
 )
 
-// observers are the kinds of plugin that log, count and trace.
+// observers are the kinds of plugin that log, count and trace, and those that run Lua,
+// which computes fields of logs too.
 type observers struct {
 	nodeID string
 	// node and gateway are what is read at a scrape; they are set before the first.
 	node    func() prometheus.Node
 	gateway *gateway.Gateway
 	metrics *prometheus.Metrics
+	lua     *lua.Engine
 }
 
-func newObservers() *observers {
+func newObservers(log *slog.Logger) *observers {
 	o := &observers{nodeID: uuid.NewString()}
+	o.lua = lua.New(lua.Config{}, lua.Deps{Clock: clock.System{}, Log: log, NodeID: o.nodeID})
 	o.metrics = prometheus.New(prometheus.Deps{NodeID: o.nodeID, Node: func() prometheus.Node { return o.node() }, Health: o.health})
 	return o
 }
 
 func (o *observers) kinds() []gateway.Plugin {
+	custom := o.lua.Expressions()
 	return []gateway.Plugin{
-		o.metrics.Plugin(), httplog.New(httplog.Deps{}), statsd.New(), statsd.NewDatadog(), filelog.New(filelog.Deps{}),
-		socketlog.NewUDP(socketlog.Deps{}), socketlog.NewTCP(socketlog.Deps{}), syslog.NewLoggly(syslog.Deps{}), syslog.New(syslog.Deps{}),
+		o.metrics.Plugin(), httplog.New(httplog.Deps{CompileLua: custom}), statsd.New(), statsd.NewDatadog(), filelog.New(filelog.Deps{CompileLua: custom}),
+		socketlog.NewUDP(socketlog.Deps{CompileLua: custom}), socketlog.NewTCP(socketlog.Deps{CompileLua: custom}),
+		syslog.NewLoggly(syslog.Deps{CompileLua: custom}), syslog.New(syslog.Deps{CompileLua: custom}),
 		zipkin.New(zipkin.Deps{NodeID: o.nodeID}), opentelemetry.New(opentelemetry.Deps{NodeID: o.nodeID}),
+		function.NewPre(o.lua), function.NewPost(o.lua),
 	}
 }
 

@@ -11,6 +11,12 @@ type CertificateAsker interface {
 	AskCertificate(all *Authorities) (accepted []*Authority, tell bool)
 }
 
+// HandshakeAsker is implemented by instances that decide in the handshake whether the
+// client is asked for a certificate.
+type HandshakeAsker interface {
+	AsksCertificate(serverName string) bool
+}
+
 // asks tells for which server names clients are asked for a certificate.
 type asks struct {
 	always *ask
@@ -20,8 +26,18 @@ type asks struct {
 
 // ask is one request for a certificate. names is nil where none are told.
 type ask struct {
-	askers []CertificateAsker
-	names  *x509.CertPool
+	askers  []CertificateAsker
+	dynamic []HandshakeAsker
+	names   *x509.CertPool
+}
+
+func (a *ask) add(plugin any) {
+	if p, ok := plugin.(CertificateAsker); ok {
+		a.askers = append(a.askers, p)
+	}
+	if p, ok := plugin.(HandshakeAsker); ok {
+		a.dynamic = append(a.dynamic, p)
+	}
 }
 
 type wildAsk struct {
@@ -37,13 +53,13 @@ func (s *snapshot) compileAsks() asks {
 	byRule := map[hostRule]*ask{}
 	always := &ask{}
 	for _, in := range s.all {
-		asker, ok := in.plugin.(CertificateAsker)
-		if !ok {
+		_, fixed := in.plugin.(CertificateAsker)
+		if _, dynamic := in.plugin.(HandshakeAsker); !fixed && !dynamic {
 			continue
 		}
 		snis, all := s.protects(in)
 		if all {
-			always.askers = append(always.askers, asker)
+			always.add(in.plugin)
 			continue
 		}
 		for _, rule := range snis {
@@ -51,16 +67,17 @@ func (s *snapshot) compileAsks() asks {
 				byRule[rule] = &ask{}
 				rules = append(rules, rule)
 			}
-			byRule[rule].askers = append(byRule[rule].askers, asker)
+			byRule[rule].add(in.plugin)
 		}
 	}
-	if len(always.askers) > 0 {
+	if len(always.askers)+len(always.dynamic) > 0 {
 		always.tell(s.material.authorities)
 		out.always = always
 	}
 	for _, rule := range rules {
 		a := byRule[rule]
 		a.askers = append(a.askers, always.askers...)
+		a.dynamic = append(a.dynamic, always.dynamic...)
 		a.tell(s.material.authorities)
 		if rule.kind != hostExact {
 			out.wild = append(out.wild, wildAsk{rule, a})
@@ -112,7 +129,9 @@ func (a *ask) tell(all *Authorities) {
 // AsksCertificate reports whether clients that connect to a server name are asked for a
 // certificate, and the authorities they are told, nil for none.
 func (g *Gateway) AsksCertificate(name string) (names *x509.CertPool, asked bool) {
-	a := &g.current.Load().asks
+	s := g.acquire() // dynamic askers run code of instances
+	defer s.release()
+	a := &s.asks
 	if a.always == nil && a.exact == nil && a.wild == nil {
 		return nil, false
 	}
@@ -129,5 +148,9 @@ func (g *Gateway) AsksCertificate(name string) (names *x509.CertPool, asked bool
 	if found == nil {
 		return nil, false
 	}
-	return found.names, true
+	asked = len(found.askers) > 0
+	for i := 0; !asked && i < len(found.dynamic); i++ {
+		asked = found.dynamic[i].AsksCertificate(name)
+	}
+	return found.names, asked
 }

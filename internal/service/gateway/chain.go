@@ -63,26 +63,36 @@ func newChain(instances []*instance) *chain {
 	}
 	c := new(chain)
 	for _, in := range instances {
-		if p, ok := in.plugin.(Rewriter); ok {
-			c.rewrite = append(c.rewrite, p)
-		}
-		if p, ok := in.plugin.(Accessor); ok {
-			c.access = append(c.access, accessStep{in.order, p})
-		}
-		if p, ok := in.plugin.(Responder); ok {
-			c.response = append(c.response, p)
-		}
-		if p, ok := in.plugin.(HeaderFilter); ok {
-			c.header = append(c.header, p)
-		}
-		if p, ok := in.plugin.(BodyFilter); ok {
-			c.body = append(c.body, p)
-		}
-		if p, ok := in.plugin.(Logger); ok {
-			c.log = append(c.log, p)
+		c.add(in.plugin, in.order)
+		if composite, ok := in.plugin.(Composite); ok {
+			for _, part := range composite.Parts() {
+				c.add(part, in.order)
+			}
 		}
 	}
 	return c
+}
+
+// add puts a plugin, or a part of one, into the phases it acts in.
+func (c *chain) add(plugin any, order int) {
+	if p, ok := plugin.(Rewriter); ok {
+		c.rewrite = append(c.rewrite, p)
+	}
+	if p, ok := plugin.(Accessor); ok {
+		c.access = append(c.access, accessStep{order, p})
+	}
+	if p, ok := plugin.(Responder); ok {
+		c.response = append(c.response, p)
+	}
+	if p, ok := plugin.(HeaderFilter); ok {
+		c.header = append(c.header, p)
+	}
+	if p, ok := plugin.(BodyFilter); ok {
+		c.body = append(c.body, p)
+	}
+	if p, ok := plugin.(Logger); ok {
+		c.log = append(c.log, p)
+	}
 }
 
 // applicable finds the instances that apply, one per kind, in order.

@@ -44,6 +44,7 @@ type Exchange struct {
 	peer       *balancer.Address // of the attempt in progress
 	hash       uint64
 	hashed     bool
+	buffers    bool           // BufferResponse was called
 	setCookie  string         // tells the client what it was hashed by
 	client     netip.AddrPort // where it is not the connection's peer
 	clientIP   string
@@ -148,6 +149,11 @@ func (x *Exchange) reset() {
 	req.Reset()
 	resp.Reset()
 	values := x.values
+	for i := range values {
+		if c, ok := values[i].value.(io.Closer); ok {
+			_ = c.Close() // it gives something back; nobody is left to hear of an error
+		}
+	}
 	clear(values)
 	body := x.body
 	body.reset()
@@ -279,7 +285,8 @@ func (x *Exchange) FromUpstream() bool { return x.forwarded }
 func (x *Exchange) SetForwarded() { x.forwarded = true; x.answered = false }
 
 // Put keeps a value for the rest of the exchange under key, which should be a pointer
-// or a value of a type private to the plugin.
+// or a value of a type private to the plugin. What is an io.Closer is closed when the
+// exchange has ended.
 func (x *Exchange) Put(key, v any) {
 	for i := range x.values {
 		if x.values[i].key == key {

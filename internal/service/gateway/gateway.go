@@ -292,6 +292,21 @@ func (g *Gateway) Children(collection, field, id string) iter.Seq[schema.Record]
 	}
 }
 
+// Each walks all entities of a collection in order of their ids.
+func (g *Gateway) Each(collection string) iter.Seq[schema.Record] {
+	return func(yield func(schema.Record) bool) {
+		c, ok := g.collections[collection]
+		if !ok {
+			return
+		}
+		for _, doc := range c.All(g.deps.Store.Snapshot(), "") {
+			if !g.expired(*doc) && !yield(*doc) {
+				return
+			}
+		}
+	}
+}
+
 // records is the gateway as plugins write to it.
 type records struct{ g *Gateway }
 

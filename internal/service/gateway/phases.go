@@ -117,7 +117,11 @@ func (x *Exchange) protocolFits() bool {
 
 // BuffersResponse reports whether the upstream's answer has to be read as a whole, and
 // Response to be called.
-func (x *Exchange) BuffersResponse() bool { return len(x.chain.response) > 0 }
+func (x *Exchange) BuffersResponse() bool { return len(x.chain.response) > 0 || x.buffers }
+
+// BufferResponse asks for the upstream's answer to be read as a whole, so that header
+// filters find its body in Response.Body. It counts before the request is forwarded.
+func (x *Exchange) BufferResponse() { x.buffers = true }
 
 // Response runs the plugins that act on an upstream's answer as a whole, which is in
 // x.Response. One of them may answer in its place.

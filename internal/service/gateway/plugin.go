@@ -56,6 +56,10 @@ type Directory interface {
 	// Leaves returns the certificates, without keys, of a certificates entity; none where
 	// there is no such entity.
 	Leaves(certificate string) []*x509.Certificate
+	// Each walks all entities of a collection in order of their ids.
+	Each(collection string) iter.Seq[schema.Record]
+	// Secret reads what a reference to a vault points at. Errors never tell a secret.
+	Secret(reference string) (string, error)
 	// Children walks the entities of a collection whose foreign field points at id, in
 	// order of their own ids: the groups of a consumer, the keys of a key set.
 	Children(collection, field, id string) iter.Seq[schema.Record]
@@ -96,6 +100,9 @@ type (
 	}
 	// Logger acts after the answer has been written. It must not block.
 	Logger interface{ Log(x *Exchange) }
+	// Composite is an instance whose phases follow from its configuration: what it returns
+	// takes part as if it were instances of its own. Parts are made once.
+	Composite interface{ Parts() []any }
 	// Closer is closed when no exchange can use the instance any more.
 	Closer interface {
 		Close(ctx context.Context) error

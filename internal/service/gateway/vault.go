@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -81,7 +82,14 @@ func resolveEach(list []any, resolve func(any) (any, error)) (any, error) {
 	return out, nil
 }
 
-// secret reads what a reference points at. Errors name the reference, never the secret.
+// Secret reads what a reference points at. Errors name the reference, never the secret.
+func (g *Gateway) Secret(ref string) (string, error) {
+	if !isReference(ref) {
+		return "", errors.New("not a reference to a vault")
+	}
+	return g.secret(ref)
+}
+
 func (g *Gateway) secret(ref string) (string, error) {
 	path := strings.TrimSuffix(strings.TrimPrefix(ref, referenceScheme), "}")
 	path, _, _ = strings.Cut(path, "#") // the version of a secret, which an environment does not have

@@ -101,7 +101,7 @@ func (s *Serializer) customize(record []byte, x *gateway.Exchange) []byte {
 			s.log.Warn("a custom field of the log failed", "field", strings.Join(c.path, "."), "err", err)
 			continue
 		}
-		place(fields, c.path, value)
+		Place(fields, c.path, value)
 	}
 	out, err := json.Marshal(fields)
 	if err != nil {
@@ -111,9 +111,9 @@ func (s *Serializer) customize(record []byte, x *gateway.Exchange) []byte {
 	return out
 }
 
-// place sets the value at a path, or removes it where the value is nil. A path that leads
+// Place sets the value at a path, or removes it where the value is nil. A path that leads
 // through something that is no object is passed over.
-func place(in schema.Record, path []string, value any) {
+func Place(in schema.Record, path []string, value any) {
 	for _, name := range path[:len(path)-1] {
 		next, ok := in[name].(schema.Record)
 		if !ok {
