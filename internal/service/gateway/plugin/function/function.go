@@ -35,7 +35,7 @@ func kind(e *lua.Engine, name string, priority int) gateway.Plugin {
 	return gateway.Plugin{
 		Name: name, Version: gateway.Version, Priority: priority, NoScopes: []string{"consumer"}, Config: config,
 		Checks: []schema.Check{{AtLeastOneOf: []string{"config.certificate", "config.rewrite", "config.access", "config.header_filter", "config.body_filter", "config.log"}}},
-		New: func(c schema.Record, env gateway.Env) (any, error) { return newInstance(e, name, c, env) },
+		New:    func(c schema.Record, env gateway.Env) (any, error) { return newInstance(e, name, c, env) },
 	}
 }
 
