@@ -17,11 +17,12 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/socketlog"
 	"sluice.dev/sluice/internal/service/gateway/plugin/statsd"
 	"sluice.dev/sluice/internal/service/gateway/plugin/syslog"
+	"sluice.dev/sluice/internal/service/gateway/plugin/transformer"
 	"sluice.dev/sluice/internal/service/gateway/plugin/zipkin"
 )
 
-// observers are the kinds of plugin that log, count and trace, and those that run Lua,
-// which computes fields of logs too.
+// observers are the kinds of plugin that log, count and trace, and those that run Lua, which
+// computes fields of logs too.
 type observers struct {
 	nodeID string
 	// node and gateway are what is read at a scrape; they are set before the first.
@@ -45,7 +46,7 @@ func (o *observers) kinds() []gateway.Plugin {
 		socketlog.NewUDP(socketlog.Deps{CompileLua: custom}), socketlog.NewTCP(socketlog.Deps{CompileLua: custom}),
 		syslog.NewLoggly(syslog.Deps{CompileLua: custom}), syslog.New(syslog.Deps{CompileLua: custom}),
 		zipkin.New(zipkin.Deps{NodeID: o.nodeID}), opentelemetry.New(opentelemetry.Deps{NodeID: o.nodeID}),
-		function.NewPre(o.lua), function.NewPost(o.lua),
+		function.NewPre(o.lua), function.NewPost(o.lua), transformer.NewRequest(o.lua), transformer.NewResponse(),
 	}
 }
 
