@@ -14,6 +14,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/ldapauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/oauth2"
+	"sluice.dev/sluice/internal/service/gateway/plugin/openidconnect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
@@ -26,7 +27,7 @@ import (
 // every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), oauth2.New(), acl.New(),
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), oauth2.New(), openidconnect.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 	}

@@ -15,6 +15,7 @@ type Method interface {
 type Failure struct {
 	Message   string
 	Challenge string // WWW-Authenticate; empty for none
+	Status    int    // 401 where it is 0
 	// Body, where set, is sent as it is in place of the usual error with Message.
 	Body []byte
 }
@@ -68,11 +69,15 @@ func (f *Failure) tell(x *gateway.Exchange) {
 	if f.Challenge != "" {
 		x.Response.Header.Add("WWW-Authenticate", f.Challenge)
 	}
+	status := f.Status
+	if status == 0 {
+		status = 401
+	}
 	if f.Body != nil {
-		x.Respond(401, f.Body, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
+		x.Respond(status, f.Body, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 		return
 	}
-	x.Fail(401, f.Message)
+	x.Fail(status, f.Message)
 }
 
 // Accept authenticates the exchange as the owner of a stored credential. identifier is

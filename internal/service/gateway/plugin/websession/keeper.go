@@ -149,6 +149,10 @@ func (k *Keeper) Write(x *gateway.Exchange, s *Session) error {
 	return k.main.renew(x, s, s.main, s.unsaved, true)
 }
 
+// Forget lets the client forget a session, without anything against copies of it. Write
+// tells it.
+func (k *Keeper) Forget(s *Session) { s.ended = true }
+
 // Destroy ends a session: its cookies open nothing any more. Write tells the client to
 // forget them.
 func (k *Keeper) Destroy(ctx context.Context, s *Session) error {
