@@ -60,6 +60,7 @@ type Config struct {
 	Gate struct {
 		RouterFlavor    string `yaml:"router_flavor" doc:"how routes are written: traditional_compatible, expressions, or traditional, where path_handling v1 acts"`
 		DebugHeader     bool   `yaml:"allow_debug_header" doc:"tell a request with Kong-Debug: 1 the route and the service it was taken for"`
+		StreamListen    string `yaml:"stream_listen" doc:"listeners for TCP, TLS and UDP, separated by commas: address:port, and then ssl, udp, proxy_protocol"`
 		TrustedIPs      string `yaml:"trusted_ips" doc:"addresses and networks, separated by commas, whose X-Forwarded-* headers and word on the client's address are believed"`
 		RealIPHeader    string `yaml:"real_ip_header" doc:"header in which a trusted peer tells the client's address; proxy_protocol: the PROXY protocol tells it"`
 		RealIPRecursive bool   `yaml:"real_ip_recursive" doc:"take the last address in gate.real_ip_header that is no trusted peer's, not the last of all"`
@@ -93,6 +94,7 @@ type Config struct {
 func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
+	c.Gate.StreamListen = "off"
 	c.Gate.RouterFlavor = string(gateway.TraditionalCompatible)
 	c.Gate.RealIPHeader = "X-Real-IP"
 	c.Gate.UpstreamIdle, c.Gate.UpstreamRequests, c.Gate.UpstreamIdleTimeout = 512, 10_000, time.Minute
@@ -158,6 +160,9 @@ func (c *Config) complete() error {
 	}
 	if !slices.Contains(gateway.Flavors(), gateway.Flavor(c.Gate.RouterFlavor)) {
 		return config.Invalid.Field("gate.router_flavor", "gate.router_flavor is one of %v, not %q", gateway.Flavors(), c.Gate.RouterFlavor)
+	}
+	if _, err := c.streamListens(); err != nil {
+		return err
 	}
 	if _, err := c.trust(); err != nil {
 		return err

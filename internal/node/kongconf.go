@@ -106,6 +106,7 @@ var kongKeys = map[string]kongKey{
 	"status_listen":                   statusListen,
 	"log_level":                       logLevelKey,
 	"trusted_ips":                     same("gate.trusted_ips"),
+	"stream_listen":                   same("gate.stream_listen"),
 	"router_flavor":                   same("gate.router_flavor"),
 	"allow_debug_header":              onOff("gate.allow_debug_header"),
 	"real_ip_header":                  same("gate.real_ip_header"),

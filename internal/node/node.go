@@ -89,7 +89,10 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 }
 
 // listeners are the sockets of a node.
-type listeners struct{ proxy, proxyTLS, kong, aws, sql, status net.Listener }
+type listeners struct {
+	proxy, proxyTLS, kong, aws, sql, status net.Listener
+	flows                                   flows
+}
 
 func listen(c *Config) (*listeners, error) {
 	l := new(listeners)
@@ -108,10 +111,15 @@ func listen(c *Config) (*listeners, error) {
 		}
 		*p.to = ln
 	}
+	if err := l.flows.listen(c); err != nil {
+		l.close()
+		return nil, err
+	}
 	return l, nil
 }
 
 func (l *listeners) close() {
+	l.flows.close()
 	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.status} {
 		if ln != nil {
 			_ = ln.Close() // closed already when the servers have stopped
@@ -132,7 +140,7 @@ func (c *Config) endpoints() handout.Endpoints {
 func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, ready func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 6)
+	failed := make(chan error, 6+len(l.flows.tcp)+len(l.flows.udp))
 	var servers sync.WaitGroup
 	start := func(name string, run func() error) {
 		servers.Go(func() {
@@ -158,6 +166,7 @@ func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, rea
 	}
 	plain := l.proxy
 	start("gateway", func() error { return f.proxy.Serve(running, plain, l.proxyTLS) })
+	l.flows.serve(running, f.proxy, start)
 	start("SQL", func() error { return f.sql.Serve(running, l.sql) })
 	ready()
 

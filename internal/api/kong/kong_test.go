@@ -185,7 +185,6 @@ func TestErrorBodies(t *testing.T) {
 		{"POST", "/services", `{"host":"h:80"}`, 400, 2, "schema violation (host: must not have a port)", `{"host":"must not have a port"}`},
 		{"POST", "/services", `{"host":"h","foo":1,"path":"x"}`, 400, 2, "2 schema violations (foo: unknown field; path: should start with: /)", `{"foo":"unknown field","path":"should start with: /"}`},
 		{"POST", "/services", `{"host":"h","protocol":"ftp"}`, 400, 2, "schema violation (protocol: expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp)", ""},
-		{"POST", "/services", `{"host":"h","protocol":"tcp"}`, 400, 2, "schema violation (protocol: TCP, TLS and UDP are not served yet)", ""},
 		{"POST", "/services", `{"host":"h","protocol":"grpc","path":"/x"}`, 400, 2, "2 schema violations (failed conditional validation given value of field 'protocol'; path: value must be null)", `{"@entity":["failed conditional validation given value of field 'protocol'"],"path":"value must be null"}`},
 		{"POST", "/services", `{"host":"h","name":"s"}`, 409, 5, `UNIQUE violation detected on '{name="s"}'`, `{"name":"s"}`},
 		{"POST", "/services", `{"host":"h","name":"a b"}`, 400, 2, "schema violation (name: invalid value 'a b': the only accepted ascii characters are alphanumerics or ., -, _, and ~)", ""},

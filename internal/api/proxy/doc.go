@@ -3,7 +3,8 @@
 //
 // Words: a client is who connected to us; an upstream is who we connect to; an exchange
 // is one request with its answer (gateway.Exchange); a tunnel is what a connection
-// becomes after an upgrade such as WebSocket's.
+// becomes after an upgrade such as WebSocket's; a flow is a connection that is passed on as
+// it is, and a session the datagrams of one client's address.
 //
 // HTTP/1.1 is served by a loop of our own over package http1, one goroutine per
 // connection: a head is parsed in place, and what arrives of a body with it leaves with

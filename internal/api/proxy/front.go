@@ -26,10 +26,10 @@ type front struct {
 var asked = []byte("sluice: asked for a certificate")
 
 // newFront derives from the listener's configuration, whose certificates serve the names
-// that the gateway has none for.
-func newFront(gw *gateway.Gateway, c *tls.Config) *front {
+// that the gateway has none for. protocols are offered by ALPN.
+func newFront(gw *gateway.Gateway, c *tls.Config, protocols ...string) *front {
 	f := &front{gw: gw, base: c.Clone()}
-	f.base.NextProtos = []string{"h2", "http/1.1"}
+	f.base.NextProtos = protocols
 	f.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if cert := gw.Certificate(hello); cert != nil {
 			return cert, nil

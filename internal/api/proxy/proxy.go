@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -98,7 +99,7 @@ type Proxy struct {
 	stopping  atomic.Bool
 	stopped   chan struct{} // closed with stopping
 	mu        sync.Mutex
-	listeners []net.Listener // being served
+	listeners []io.Closer // being served
 	conns     map[closer]struct{}
 	accepting sync.WaitGroup // loops that accept
 	wg        sync.WaitGroup // connections
@@ -150,7 +151,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		if p.cfg.TLS == nil {
 			return errors.New("proxy: a TLS listener needs a TLS configuration")
 		}
-		tlsConfig = newFront(p.gw, p.cfg.TLS).base
+		tlsConfig = newFront(p.gw, p.cfg.TLS, "h2", "http/1.1").base
 	}
 	stop := context.AfterFunc(ctx, p.stopAccepting)
 	defer stop()
@@ -170,7 +171,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		n++
 		go func() {
 			defer p.accepting.Done()
-			errs <- p.accept(l.ln, l.tls)
+			errs <- p.accept(l.ln, func(c net.Conn) { p.serveConn(c, l.tls) })
 		}()
 	}
 	var first error
@@ -184,7 +185,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 }
 
 // listenOn notes a listener, unless the proxy is stopping.
-func (p *Proxy) listenOn(ln net.Listener) bool {
+func (p *Proxy) listenOn(ln io.Closer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopping.Load() {
@@ -207,7 +208,7 @@ func (p *Proxy) stopAccepting() {
 	}
 }
 
-func (p *Proxy) accept(ln net.Listener, secure *tls.Config) error {
+func (p *Proxy) accept(ln net.Listener, serve func(net.Conn)) error {
 	for {
 		select {
 		case p.slots <- struct{}{}:
@@ -237,7 +238,7 @@ func (p *Proxy) accept(ln net.Listener, secure *tls.Config) error {
 				<-p.slots
 				p.wg.Done()
 			}()
-			p.serveConn(c, secure)
+			serve(c)
 		}()
 	}
 }

@@ -62,7 +62,8 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte) (total int64) {
 		dst.SetReadDeadline(time.Now().Add(t.wait))
 	}()
 	buf := t.p.large.Get().(*[]byte)
-	defer t.p.large.Put(buf)
+	defer func() { t.p.large.Put(buf) }()
+	quiet := waiter(src)
 	pending := first
 	for {
 		if len(pending) > 0 {
@@ -73,16 +74,36 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte) (total int64) {
 			total += int64(len(pending))
 		}
 		src.SetReadDeadline(time.Now().Add(t.wait))
+		if quiet != nil {
+			t.p.large.Put(buf)
+			quiet() // an error comes again with the read
+			buf = t.p.large.Get().(*[]byte)
+		}
 		n, err := src.Read(*buf)
 		pending = (*buf)[:n]
 		if n > 0 {
 			t.last.Store(t.p.nanos())
 			continue
 		}
-		quiet := time.Duration(t.p.nanos() - t.last.Load())
-		if err == nil || isTimeout(err) && quiet < t.wait && !t.over.Load() {
+		silence := time.Duration(t.p.nanos() - t.last.Load())
+		if err == nil || isTimeout(err) && silence < t.wait && !t.over.Load() {
 			continue
 		}
 		return total
 	}
+}
+
+// waiter returns a function that waits until a read would not block, so that a connection
+// on which nothing moves needs no buffer; nil where that cannot be told from outside.
+func waiter(c net.Conn) func() {
+	tc, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	ready := func(fd uintptr) bool { return peek(fd) != peekQuiet }
+	return func() { raw.Read(ready) }
 }

@@ -116,7 +116,8 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-// dial connects within the time-out, which holds for TCP and TLS together. raw is the
+// dial connects within the time-out, which holds for TCP and TLS together. An empty
+// proto names none by ALPN. raw is the
 // connection under TLS.
 func (u *upstreams) dial(ctx context.Context, key upstreamKey, wait time.Duration, proto string) (conn, raw net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -139,7 +140,10 @@ func (u *upstreams) dial(ctx context.Context, key upstreamKey, wait time.Duratio
 // clientTLS is the configuration for TLS to an upstream.
 func clientTLS(key upstreamKey, proto string) *tls.Config {
 	c := key.tls.Clone()
-	c.ServerName, c.NextProtos = key.serverName, []string{proto}
+	c.ServerName, c.NextProtos = key.serverName, nil
+	if proto != "" {
+		c.NextProtos = []string{proto}
+	}
 	return c
 }
 

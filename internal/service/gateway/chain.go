@@ -42,6 +42,7 @@ func specificity(route, service, consumer string) [8]scope {
 // chain is the plugins that apply to one combination of route, service and consumer, by
 // phase and in order.
 type chain struct {
+	preread  []Prereader
 	rewrite  []Rewriter
 	access   []accessStep
 	response []Responder
@@ -75,6 +76,9 @@ func newChain(instances []*instance) *chain {
 
 // add puts a plugin, or a part of one, into the phases it acts in.
 func (c *chain) add(plugin any, order int) {
+	if p, ok := plugin.(Prereader); ok {
+		c.preread = append(c.preread, p)
+	}
 	if p, ok := plugin.(Rewriter); ok {
 		c.rewrite = append(c.rewrite, p)
 	}
@@ -98,7 +102,7 @@ func (c *chain) add(plugin any, order int) {
 // applicable finds the instances that apply, one per kind, in order.
 func (s *snapshot) applicable(route *Route, consumer string) []*instance {
 	routeID, serviceID := "", ""
-	protocols := HTTP | HTTPS | GRPC | GRPCS
+	protocols := overHTTP
 	if route != nil {
 		routeID, protocols = route.ID, route.Protocols
 		if route.Service != nil {
@@ -165,6 +169,10 @@ func (s *snapshot) chainForConsumer(r *Route, at int, consumer string) *chain {
 // request must never pass for want of the plugin that would have stopped it.
 type broken struct{}
 
+// Preread implements Prereader.
+func (broken) Preread(x *Exchange) { x.Fail(500, "An unexpected error occurred") }
+
+// Access implements Accessor.
 func (broken) Access(x *Exchange) { x.Fail(500, "An unexpected error occurred") }
 
 func (g *Gateway) newInstance(id string, r schema.Record) *instance {

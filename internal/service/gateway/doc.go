@@ -7,7 +7,9 @@
 // is that code with one configuration. A scope is what an instance applies to: a route, a
 // service, a consumer, a combination, or everything. A chain is the instances that apply
 // to one combination, by phase. A snapshot is router and chains compiled from one revision
-// of the store. An Exchange is one request with its answer.
+// of the store. An Exchange is one request with its answer, or
+// one connection or UDP session that is passed on as it is, of which plugins see Preread and
+// Log alone.
 //
 // How it works: entities live in the control store. When a change returns, a new snapshot
 // is in force; requests in flight finish on the one they began with, so no change drops a

@@ -44,23 +44,13 @@ func oneOf(values ...string) []any {
 	return out
 }
 
-const streamUnserved = "TCP, TLS and UDP are not served yet"
-
-func checkHTTPProtocol(v any) string {
-	switch v {
-	case "tcp", "tls", "udp", "tls_passthrough":
-		return streamUnserved
-	}
-	return ""
-}
-
 var services = &schema.Entity{
 	Name: "services", EndpointKey: "name",
 	Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 		fieldID, fieldCreated, fieldUpdated, fieldName,
 		{Name: "retries", Kind: schema.Integer, Default: 5, Between: []float64{0, 32767},
 			Description: "Further attempts after a connection failed."},
-		{Name: "protocol", Kind: schema.String, Required: true, Default: "http", Check: checkHTTPProtocol,
+		{Name: "protocol", Kind: schema.String, Required: true, Default: "http",
 			OneOf: oneOf("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp")},
 		{Name: "host", Kind: schema.String, Required: true, Check: checkHost},
 		fieldPort.With("port", schema.Required, schema.Default(80)),
@@ -116,7 +106,7 @@ func (g *Gateway) pluginsEntity() *schema.Entity {
 			scoped("route", "routes"), scoped("service", "services"), scoped("consumer", "consumers"),
 			{Name: "config", Kind: schema.Nested, Required: true},
 			{Name: "protocols", Kind: schema.Set, Required: true, Default: oneOf("grpc", "grpcs", "http", "https"),
-				Elements: &schema.Field{Kind: schema.String, Check: checkHTTPProtocol,
+				Elements: &schema.Field{Kind: schema.String,
 					OneOf: oneOf("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp")}},
 			{Name: "enabled", Kind: schema.Boolean, Required: true, Default: true},
 			fieldTags,
@@ -150,10 +140,12 @@ func pluginRecord(base *schema.Field, p *Plugin) *schema.Field {
 		case f.Name == "config":
 			c = *p.Config
 			c.Name, c.Kind, c.Required = "config", schema.Nested, true
-		case f.Name == "protocols" && p.Protocols != nil:
-			c.Default = oneOf(p.Protocols...)
+		case f.Name == "protocols":
 			e := *f.Elements
-			e.OneOf = oneOf(p.Protocols...)
+			if e.OneOf = f.Default.([]any); p.Protocols != nil { // what it does not act on it must not be set for
+				c.Default = oneOf(p.Protocols...)
+				e.OneOf = oneOf(p.Protocols...)
+			}
 			c.Elements = &e
 		case f.Kind == schema.Foreign:
 			for _, no := range p.NoScopes {

@@ -28,7 +28,7 @@ func routesEntity(flavor Flavor) *schema.Entity {
 		Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 			fieldID, fieldCreated, fieldUpdated, fieldName,
 			{Name: "protocols", Kind: schema.Set, Required: true, LenMin: schema.Ptr(1), Default: oneOf("http", "https"),
-				Elements: &schema.Field{Kind: schema.String, Check: checkHTTPProtocol,
+				Elements: &schema.Field{Kind: schema.String,
 					OneOf: oneOf("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp")},
 				Subsets: [][]string{{"http", "https"}, {"tcp", "tls", "udp"}, {"tls_passthrough"}, {"grpc", "grpcs"}}},
 			{Name: "methods", Kind: schema.Set, Elements: &schema.Field{Kind: schema.String, Check: checkMethod}},

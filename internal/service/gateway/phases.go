@@ -191,7 +191,7 @@ func (g *Gateway) End(x *Exchange) {
 			p.Log(x)
 		}
 	}
-	if g.deps.Observe != nil {
+	if g.deps.Observe != nil && x.query.Protocol == "" { // what is observed is requests
 		g.deps.Observe(x)
 	}
 	snap := x.snap

@@ -20,7 +20,7 @@ type Plugin struct {
 	Config    *schema.Field    // a record
 	Checks    []schema.Check   // over the whole plugin entity, as Kong's entity_checks
 	NoScopes  []string         // of "route", "service", "consumer": scopes it refuses
-	Protocols []string         // it can be configured for; nil: all that are served
+	Protocols []string         // it can be configured for; nil: those of HTTP
 	Entities  []*schema.Entity // credentials and the like that come with it
 	Admin     []AdminEndpoint  // paths it adds to the Admin API
 
@@ -82,6 +82,9 @@ type Records interface {
 // The phases. An instance implements the interfaces of those it acts in; what it does
 // not implement costs nothing.
 type (
+	// Prereader acts on a connection or a UDP session once its route is known and before an
+	// upstream is connected. It may refuse it by Respond or Fail, which close it.
+	Prereader interface{ Preread(x *Exchange) }
 	// Rewriter acts before routing; only global instances are asked.
 	Rewriter interface{ Rewrite(x *Exchange) }
 	// Accessor acts once the route is known, and may answer.

@@ -273,6 +273,9 @@ func (r *headerRule) match(h *Header) bool {
 func splitRoutes(routes []*Route) []*split {
 	splits := make([]*split, 0, len(routes))
 	for at, r := range routes {
+		if r.Protocols&overStream != 0 {
+			continue
+		}
 		var regexes []*pathRule
 		var lengths []int
 		for i := range r.paths {

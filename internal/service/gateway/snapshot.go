@@ -26,6 +26,7 @@ type snapshot struct {
 	gw       *Gateway
 	revision int64
 	router   *router
+	streams  *streamRouter
 	routed   []*Route
 	// upstreams are by name: what a service's host may be.
 	upstreams map[string]*upstream
@@ -144,9 +145,9 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		}
 	}
 	if old := g.current.Load(); old != nil && slices.Equal(old.routed, routes) {
-		s.router = old.router // plugins changed, the way to them did not
+		s.router, s.streams = old.router, old.streams // plugins changed, the way to them did not
 	} else {
-		s.router = newRouter(routes)
+		s.router, s.streams = newRouter(routes), newStreamRouter(routes)
 	}
 	s.routed = routes
 	s.asks = s.compileAsks()

@@ -21,6 +21,7 @@ func New() gateway.Plugin {
 	}
 	return gateway.Plugin{
 		Name: "ip-restriction", Version: gateway.Version, Priority: 990,
+		Protocols: []string{"grpc", "grpcs", "http", "https", "tcp", "tls"},
 		Config: &schema.Field{
 			Fields: []*schema.Field{
 				list("allow", "Addresses and ranges that may pass."),
@@ -70,6 +71,9 @@ func (in *instance) permits(a netip.Addr) bool {
 	holds := func(p netip.Prefix) bool { return p.Contains(a) }
 	return !slices.ContainsFunc(in.deny, holds) && (len(in.allow) == 0 || slices.ContainsFunc(in.allow, holds))
 }
+
+// Preread implements gateway.Prereader.
+func (in *instance) Preread(x *gateway.Exchange) { in.Access(x) }
 
 // Access implements gateway.Accessor.
 func (in *instance) Access(x *gateway.Exchange) {
