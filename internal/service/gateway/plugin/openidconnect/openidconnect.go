@@ -230,7 +230,7 @@ func newJars(c schema.Record, env gateway.Env, kind string, o websession.Timeout
 			Cookie: websession.Cookie{Name: fields.String(c, kind+"_cookie_name"), Path: fields.String(c, kind+"_cookie_path"),
 				Domain: fields.String(c, kind+"_cookie_domain"), SameSite: fields.String(c, kind+"_cookie_same_site"),
 				HTTPOnly: fields.Bool(c, kind+"_cookie_http_only"), Secure: set && secure || !set && https},
-			Timeouts: o, Clock: env.Clock, Log: env.Log, Directory: env.Directory, Records: env.Records})
+			Timeouts: o, Clock: env.Clock, Directory: env.Directory, Records: env.Records})
 		if e != nil {
 			err = e
 		}

@@ -74,9 +74,11 @@ func newClient(verify bool, timeout time.Duration) *http.Client {
 func (p *provider) discover(ctx context.Context) (metadata, jose.JSONWebKeySet, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.clock.Now()
-	if p.fetched.IsZero() || now.Sub(p.fetched) >= refreshed {
+	switch {
+	case p.fetched.IsZero():
 		p.refresh(ctx, retryAfter)
+	case p.clock.Now().Sub(p.fetched) >= refreshed:
+		p.refresh(ctx, max(p.pause, retryAfter))
 	}
 	if p.fetched.IsZero() {
 		return metadata{}, jose.JSONWebKeySet{}, p.failed
@@ -99,7 +101,8 @@ func (p *provider) refresh(ctx context.Context, pause time.Duration) {
 	if !p.tried.IsZero() && now.Sub(p.tried) < pause {
 		return
 	}
-	p.tried = now
+	// Those who waited for a try that took long do not try again at once.
+	defer func() { p.tried = p.clock.Now() }()
 	// Others wait for the outcome, so that it must not end with this caller.
 	ctx = context.WithoutCancel(ctx)
 	var m metadata

@@ -94,7 +94,7 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 			Absolute: fields.Seconds(c, "absolute_timeout")},
 		StaleTTL: fields.Seconds(c, "stale_ttl"), Stored: fields.String(c, "storage") == "kong",
 		Metadata: fields.Bool(c, "store_metadata"), HashSubject: fields.Bool(c, "hash_subject"),
-		Clock: env.Clock, Log: env.Log, Directory: env.Directory, Records: env.Records}
+		Clock: env.Clock, Directory: env.Directory, Records: env.Records}
 	if fields.Bool(c, "remember") {
 		cookie.Name = fields.String(c, "remember_cookie_name")
 		w.Remember = &cookie

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
@@ -31,7 +30,6 @@ type Config struct {
 	Metadata, HashSubject bool
 
 	Clock     clock.Clock
-	Log       *slog.Logger
 	Directory gateway.Directory
 	Records   gateway.Records
 }

@@ -50,7 +50,7 @@ func setup(t testing.TB) (*holder, func(cookie string) gatewaytest.Result) {
 		New: func(_ schema.Record, env gateway.Env) (any, error) {
 			var err error
 			h.keeper, err = websession.NewKeeper(websession.Config{Cookie: websession.Cookie{Name: "s"}, Secret: rand.Text(),
-				Timeouts: websession.Timeouts{Rolling: time.Hour}, Clock: env.Clock, Log: env.Log, Directory: env.Directory, Records: env.Records})
+				Timeouts: websession.Timeouts{Rolling: time.Hour}, Clock: env.Clock, Directory: env.Directory, Records: env.Records})
 			return h, err
 		}}
 	g := gatewaytest.New(t, []gateway.Plugin{kind})
