@@ -69,6 +69,9 @@ type Config struct {
 		TLSCert string `yaml:"tls_cert" doc:"file with the certificate, in PEM, for server names that the gateway has none for; the node's own authority issues one where it is empty"`
 		TLSKey  string `yaml:"tls_key" doc:"file with the key of gate.tls_cert"`
 
+		LuaPath string `yaml:"lua_path" doc:"directory with kong/plugins/NAME/{handler,schema}.lua of plugins written in Lua"`
+		Plugins string `yaml:"plugins" doc:"names of the plugins in gate.lua_path, separated by commas"`
+
 		UpstreamIdle        int           `yaml:"upstream_idle" doc:"idle connections kept to an upstream's address"`
 		UpstreamRequests    int           `yaml:"upstream_requests" doc:"requests after which a connection to an upstream is not used again"`
 		UpstreamIdleTimeout time.Duration `yaml:"upstream_idle_timeout" doc:"how long a connection to an upstream is kept idle"`

@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/declarative"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+	"sluice.dev/sluice/internal/service/gateway/plugin/lua"
 	"sluice.dev/sluice/internal/service/gateway/references"
 )
 
@@ -41,10 +42,14 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	if err != nil {
 		return err
 	}
+	scripts, err := s.observers.lua.Load(c.Gate.LuaPath, lua.Names(c.Gate.Plugins))
+	if err != nil {
+		return err
+	}
 	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Resolver: resolver, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Flavor: gateway.Flavor(c.Gate.RouterFlavor), DebugHeader: c.Gate.DebugHeader,
 		Audit: changes{s.audit, b.log}.record,
-		Plugins: s.observers.with(kinds(),
+		Plugins: s.observers.with(append(kinds(), scripts...),
 			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected})),
 	}); err != nil {
 		return err

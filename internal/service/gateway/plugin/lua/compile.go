@@ -15,6 +15,7 @@ type Program struct {
 	engine  *Engine
 	proto   *glua.FunctionProto
 	trusted bool
+	library library // what it may require besides; nil for none
 	closed  atomic.Bool
 }
 

@@ -34,17 +34,18 @@ func (p Phase) beforeAnswer() bool { return p == Rewrite || p == Access }
 // state is a Lua machine with its libraries. One goroutine uses it at a time: that which
 // has the exchange.
 type state struct {
-	engine  *Engine
-	L       *glua.LState
-	watch   *watch
-	globals *glua.LTable // what every program sees
-	trusted *glua.LTable // what trusted programs see besides
-	loaded  map[*Program]*loaded
-	plugins map[*Plugin]*running
-	units   map[*Unit]*glua.LTable // their configurations
-	modules map[string]glua.LValue
-	retired int64 // programs the engine had closed when loaded was last swept
-	dead    bool
+	engine   *Engine
+	L        *glua.LState
+	watch    *watch
+	globals  *glua.LTable // what every program sees
+	trusted  *glua.LTable // what trusted programs see besides
+	loaded   map[*Program]*loaded
+	plugins  map[*Plugin]*running
+	units    map[*Unit]*glua.LTable // their configurations
+	modules  map[string]glua.LValue
+	required map[*Program]glua.LValue // modules of plugins
+	retired  int64                    // programs the engine had closed when loaded was last swept
+	dead     bool
 
 	null, emptyArray, exit     *glua.LUserData
 	arrayMeta, emptyMeta, hush *glua.LTable // hush: of tables that are not to be written
@@ -88,7 +89,7 @@ type loaded struct {
 func newState(e *Engine) *state {
 	s := &state{
 		engine: e, watch: newWatch(e.cfg.Limit, e.cfg.Memory), loaded: map[*Program]*loaded{}, plugins: map[*Plugin]*running{},
-		units: map[*Unit]*glua.LTable{}, modules: map[string]glua.LValue{}, retired: e.retired.Load(),
+		units: map[*Unit]*glua.LTable{}, modules: map[string]glua.LValue{}, required: map[*Program]glua.LValue{}, retired: e.retired.Load(),
 		L: glua.NewState(glua.Options{SkipOpenLibs: true, CallStackSize: 200, MinimizeStackMemory: true,
 			RegistrySize: 256, RegistryMaxSize: 64 << 10, RegistryGrowStep: 512}),
 	}
@@ -103,11 +104,6 @@ func (s *state) sweep(now int64) {
 	for p := range s.loaded {
 		if p.closed.Load() {
 			delete(s.loaded, p)
-		}
-	}
-	for p := range s.plugins {
-		if p.closed.Load() {
-			delete(s.plugins, p)
 		}
 	}
 	clear(s.units)
