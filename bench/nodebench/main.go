@@ -5,6 +5,7 @@
 //	records    PutRecords of 500 × 1 KiB, against fio writing as much before each fdatasync
 //	sql        count/sum/group by over gzip CSV, against DuckDB's own reader on the clear files
 //	start      time to ready after a clean stop and after SIGKILL, and idle memory
+//	routes     memory of 10,000 routes, consumers and keys, and latency while routes change
 //
 // It prints one JSON object per figure.
 package main
@@ -50,7 +51,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "length of one measurement")
 	flag.IntVar(&o.sqlMB, "sql-mb", 200, "MiB of gzip CSV for the SQL measurement")
 	flag.IntVar(&o.logMB, "log-mb", 1024, "MiB in the log for the start after SIGKILL")
-	only := flag.String("only", "", "comma-separated: collector,records,sql,start")
+	only := flag.String("only", "", "comma-separated: collector,records,sql,start,routes")
 	flag.Parse()
 	if err := run(context.Background(), o, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "nodebench:", err)
@@ -71,7 +72,7 @@ func run(ctx context.Context, o options, only string) (err error) {
 	for _, b := range []struct {
 		name string
 		run  func(context.Context, options) error
-	}{{"collector", benchCollector}, {"records", benchRecords}, {"sql", benchSQL}, {"start", benchStart}} {
+	}{{"collector", benchCollector}, {"records", benchRecords}, {"sql", benchSQL}, {"start", benchStart}, {"routes", benchRoutes}} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
 			continue
 		}
