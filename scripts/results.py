@@ -40,6 +40,7 @@ titles = {
     "records": "PutRecords: 500 × 1 KiB a call, durable",
     "sql": "SQL: count, sum, group by over gzip CSV in the bucket",
     "start": "Start and memory",
+    "routes": "Ten thousand routes, consumers and keys",
 }
 for bench, title in titles.items():
     rows = [r for r in lines if r.get("bench") == bench]

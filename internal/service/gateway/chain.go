@@ -131,12 +131,12 @@ func (s *snapshot) applicable(route *Route, consumer string) []*instance {
 
 // chainFor returns the chain of a route for requests without a consumer. It is compiled
 // when it is first needed, so that a change costs nothing for routes that see no traffic.
-func (s *snapshot) chainFor(r *Route, at int) *chain {
-	if c := s.chains[at].Load(); c != nil {
+func (s *snapshot) chainFor(r *Route) *chain {
+	if c := s.chains[r.slot].Load(); c != nil {
 		return c
 	}
 	c := newChain(s.applicable(r, ""))
-	s.chains[at].Store(c)
+	s.chains[r.slot].Store(c)
 	return c
 }
 
@@ -150,9 +150,9 @@ type chainKey struct {
 const maxConsumerChains = 100_000
 
 // chainForConsumer returns the chain of a route for requests of a consumer.
-func (s *snapshot) chainForConsumer(r *Route, at int, consumer string) *chain {
+func (s *snapshot) chainForConsumer(r *Route, consumer string) *chain {
 	if !s.consumerPlugins[consumer] {
-		return s.chainFor(r, at)
+		return s.chainFor(r)
 	}
 	key := chainKey{r, consumer}
 	if c, ok := s.consumerChains.Load(key); ok {

@@ -114,6 +114,7 @@ type Route struct {
 	pathV1        bool                   // path_handling v1 is in force
 	regexPriority int
 	createdAt     int64
+	slot          int // its number among the routes of a snapshot
 	doc           *document
 }
 

@@ -1,6 +1,10 @@
 package gateway
 
-import "sluice.dev/sluice/internal/service/gateway/schema"
+import (
+	"slices"
+
+	"sluice.dev/sluice/internal/service/gateway/schema"
+)
 
 // TestRouter gives tests the router without a store.
 type TestRouter struct{ r *router }
@@ -10,9 +14,35 @@ func NewTestRouter(records []schema.Record, flavor ...Flavor) TestRouter {
 	routes := make([]*Route, len(records))
 	for i, r := range records {
 		routes[i] = compileRoute(r["id"].(string), r, nil, append(flavor, TraditionalCompatible)[0])
+		routes[i].slot = i
 	}
 	return TestRouter{newRouter(routes)}
 }
+
+// Without returns the router amended: it has not every n-th of its routes.
+func (t TestRouter) Without(n int) TestRouter {
+	var kept []*Route
+	for i, r := range t.r.routes {
+		if i%n != 0 {
+			kept = append(kept, r)
+		}
+	}
+	return TestRouter{t.r.amend(kept)}
+}
+
+// With returns the router amended: it has the routes of records besides.
+func (t TestRouter) With(records []schema.Record) TestRouter {
+	all := slices.Clone(t.r.routes)
+	for _, r := range records {
+		route := compileRoute(r["id"].(string), r, nil, TraditionalCompatible)
+		route.slot = len(all)
+		all = append(all, route)
+	}
+	return TestRouter{t.r.amend(all)}
+}
+
+// Amended reports whether the router has the buckets of another one.
+func (t TestRouter) Amended() bool { return t.r.gone != nil }
 
 // Match returns the id of the route that matches, and the prefix to strip.
 func (t TestRouter) Match(q *Query) (id, prefix string) {

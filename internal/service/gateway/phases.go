@@ -37,7 +37,7 @@ func (g *Gateway) Access(x *Exchange) {
 	}
 	x.match = m
 	route := m.Route
-	x.chain = s.chainFor(route, m.at)
+	x.chain = s.chainFor(route)
 	if !x.protocolFits() {
 		return
 	}
@@ -68,7 +68,7 @@ func (x *Exchange) runAccess() {
 		before := x.consumer
 		step.run.Access(x)
 		if x.consumer != before && x.consumer != nil {
-			if c := x.snap.chainForConsumer(x.match.Route, x.match.at, x.consumer.ID); c != x.chain {
+			if c := x.snap.chainForConsumer(x.match.Route, x.consumer.ID); c != x.chain {
 				x.chain, steps = c, c.access
 				i = -1
 				for i+1 < len(steps) && steps[i+1].order <= step.order {

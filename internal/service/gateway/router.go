@@ -30,7 +30,6 @@ type Match struct {
 	// tells; empty where the route strips nothing.
 	Prefix string
 	regex  *regexp.Regexp // that matched the path; nil: none did
-	at     int            // position of the route in its snapshot
 }
 
 // Captures returns what the groups of the route's regular expression captured in path,
@@ -46,7 +45,6 @@ func (m Match) Captures(path string) (names, values []string) {
 // route with prefixes of several lengths, and keeps its regular expressions in one group.
 type split struct {
 	route         *Route
-	at            int // position of the route in its snapshot
 	rank          int // position in the order of priority, 0 first
 	regexes       []*pathRule
 	major         int // the first criteria of priority, most significant first
@@ -68,7 +66,14 @@ type candidate struct {
 // that name no host. Inside a bucket prefixes form a radix tree; regular expressions
 // and splits without a path are lists. Every list is in order of rank, so that a search
 // ends as soon as it has something better than what is left.
+//
+// A router of many routes is not built anew for each change: it keeps its buckets, is told
+// which of their routes are gone, and has a second router for those that are newer.
 type router struct {
+	routes []*Route // that the buckets were built from
+	gone   map[*Route]bool
+	newer  *router // nil: there are none
+
 	exact  map[string]*bucket
 	suffix map[string]*bucket
 	prefix map[string]*bucket
@@ -84,7 +89,8 @@ type bucket struct {
 func newRouter(routes []*Route) *router {
 	splits := splitRoutes(routes)
 	r := &router{
-		exact: map[string]*bucket{}, suffix: map[string]*bucket{}, prefix: map[string]*bucket{}, any: new(bucket),
+		routes: routes,
+		exact:  map[string]*bucket{}, suffix: map[string]*bucket{}, prefix: map[string]*bucket{}, any: new(bucket),
 	}
 	for _, s := range splits { // in order of rank, so every list comes out in it
 		if s.route.expression != nil {
@@ -99,6 +105,51 @@ func newRouter(routes []*Route) *router {
 		}
 	}
 	return r
+}
+
+// A router is amended where it has many routes and few of them differ.
+const (
+	manyRoutes = 1000
+	fewChanges = 200
+)
+
+// amend returns a router of routes that has the buckets of r, or a new one.
+func (r *router) amend(routes []*Route) *router {
+	if len(r.routes) < manyRoutes {
+		return newRouter(routes)
+	}
+	gone := map[*Route]bool{}
+	for _, old := range without(r.routes, routes) {
+		gone[old] = true
+	}
+	added := without(routes, r.routes)
+	if len(gone)+len(added) > fewChanges {
+		return newRouter(routes)
+	}
+	next := *r
+	next.gone, next.newer = gone, nil
+	if len(added) > 0 {
+		next.newer = newRouter(added)
+	}
+	return &next
+}
+
+// without returns the routes that are not among others.
+func without(routes, others []*Route) (out []*Route) {
+	slots := 0
+	for _, r := range others {
+		slots = max(slots, r.slot+1)
+	}
+	at := make([]*Route, slots)
+	for _, r := range others {
+		at[r.slot] = r
+	}
+	for _, r := range routes {
+		if r.slot >= slots || at[r.slot] != r {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func (r *router) bucketOf(h hostRule) *bucket {
@@ -135,7 +186,47 @@ func (b *bucket) add(s *split, port int) {
 // match finds the route for q; ok is false where there is none. It does not allocate,
 // unless a regular expression's match has to be measured.
 func (r *router) match(q *Query) (Match, bool) {
-	s := search{q: q}
+	s := search{q: q, gone: r.gone}
+	s.walk(r)
+	if r.newer != nil {
+		n := search{q: q}
+		n.walk(r.newer)
+		if n.best != nil && (s.best == nil || comparePriority(n.best, s.best) < 0) {
+			s = n
+		}
+	}
+	if s.best == nil {
+		return Match{}, false
+	}
+	m := Match{Route: s.best.route}
+	if s.rule != nil {
+		m.regex = s.rule.regex
+	}
+	switch {
+	case m.Route.expression != nil:
+		found, _ := m.Route.expression.Find(q)
+		if m.regex = found.Regex; m.Route.StripPath {
+			m.Prefix = q.Path[:found.Len]
+		}
+	case s.rule == nil || !m.Route.StripPath:
+	case s.rule.regex != nil:
+		m.Prefix = q.Path[:s.rule.regex.FindStringIndex(q.Path)[1]]
+	default:
+		m.Prefix = q.Path[:len(s.rule.prefix)]
+	}
+	return m, true
+}
+
+// search is one walk through the buckets that may hold the answer.
+type search struct {
+	q    *Query
+	gone map[*Route]bool
+	best *split
+	rule *pathRule
+}
+
+func (s *search) walk(r *router) {
+	q := s.q
 	if len(r.exact) > 0 {
 		if b := r.exact[q.Host]; b != nil {
 			s.bucket(b)
@@ -160,33 +251,11 @@ func (r *router) match(q *Query) (Match, bool) {
 		}
 	}
 	s.bucket(r.any)
-	if s.best == nil {
-		return Match{}, false
-	}
-	m := Match{Route: s.best.route, at: s.best.at}
-	if s.rule != nil {
-		m.regex = s.rule.regex
-	}
-	switch {
-	case m.Route.expression != nil:
-		found, _ := m.Route.expression.Find(q)
-		if m.regex = found.Regex; m.Route.StripPath {
-			m.Prefix = q.Path[:found.Len]
-		}
-	case s.rule == nil || !m.Route.StripPath:
-	case s.rule.regex != nil:
-		m.Prefix = q.Path[:s.rule.regex.FindStringIndex(q.Path)[1]]
-	default:
-		m.Prefix = q.Path[:len(s.rule.prefix)]
-	}
-	return m, true
 }
 
-// search is one walk through the buckets that may hold the answer.
-type search struct {
-	q    *Query
-	best *split
-	rule *pathRule
+// takes reports whether a candidate's route is there and its conditions hold.
+func (s *search) takes(c *candidate) bool {
+	return c.conditions(s.q) && (len(s.gone) == 0 || !s.gone[c.route])
 }
 
 func (s *search) bucket(b *bucket) {
@@ -200,7 +269,7 @@ func (s *search) bucket(b *bucket) {
 		if s.best != nil && c.rank >= s.best.rank {
 			break
 		}
-		if !c.conditions(s.q) {
+		if !s.takes(&c) {
 			continue
 		}
 		for _, rule := range c.regexes {
@@ -218,7 +287,7 @@ func (s *search) list(cs []candidate) {
 		if s.best != nil && c.rank >= s.best.rank {
 			return
 		}
-		if c.conditions(s.q) {
+		if s.takes(c) {
 			s.best, s.rule = c.split, c.rule
 			return
 		}
@@ -272,7 +341,7 @@ func (r *headerRule) match(h *Header) bool {
 // splitRoutes returns the routes' splits in order of priority, ranked.
 func splitRoutes(routes []*Route) []*split {
 	splits := make([]*split, 0, len(routes))
-	for at, r := range routes {
+	for _, r := range routes {
 		if r.Protocols&overStream != 0 {
 			continue
 		}
@@ -287,13 +356,13 @@ func splitRoutes(routes []*Route) []*split {
 			}
 		}
 		if len(regexes) > 0 {
-			splits = append(splits, (&split{route: r, at: at, regexes: regexes}).prioritise())
+			splits = append(splits, (&split{route: r, regexes: regexes}).prioritise())
 		}
 		for _, n := range lengths {
-			splits = append(splits, (&split{route: r, at: at, len: n}).prioritise())
+			splits = append(splits, (&split{route: r, len: n}).prioritise())
 		}
 		if len(r.paths) == 0 {
-			splits = append(splits, (&split{route: r, at: at}).prioritise())
+			splits = append(splits, (&split{route: r}).prioritise())
 		}
 	}
 	slices.SortFunc(splits, comparePriority)

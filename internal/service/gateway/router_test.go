@@ -226,6 +226,36 @@ func TestRouterAgainstOracle(t *testing.T) {
 	}
 }
 
+// TestAmendedRouter compares a router that was told what changed with one built anew.
+func TestAmendedRouter(t *testing.T) {
+	for seed := range uint64(6) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		routes := randomRoutes(r, 1300)
+		whole := gateway.NewTestRouter(routes[:1200]).With(routes[1200:])
+		thinned := gateway.NewTestRouter(routes).Without(10)
+		var left []schema.Record
+		for i, rec := range routes {
+			if i%10 != 0 {
+				left = append(left, rec)
+			}
+		}
+		anew, fewer := gateway.NewTestRouter(routes), gateway.NewTestRouter(left)
+		if !whole.Amended() || !thinned.Amended() {
+			t.Fatal("a router was built anew")
+		}
+		for range 500 {
+			q := randomQuery(r)
+			for _, c := range []struct{ got, want gateway.TestRouter }{{whole, anew}, {thinned, fewer}} {
+				got, prefix := c.got.Match(&q)
+				want, stripped := c.want.Match(&q)
+				if got != want || prefix != stripped {
+					t.Fatalf("seed %d, %+v: %q, want %q", seed, q, got, want)
+				}
+			}
+		}
+	}
+}
+
 func FuzzRouter(f *testing.F) {
 	f.Add(uint64(1), "GET", "a.com", "/a/b", "1")
 	f.Fuzz(func(t *testing.T, seed uint64, method, host, path, ver string) {

@@ -126,7 +126,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 	}
 	s := &snapshot{
 		gw: g, revision: view.Revision(), plugins: map[scope][]*instance{}, consumerPlugins: map[string]bool{},
-		chains: make([]atomic.Pointer[chain], len(routes)), material: next.material.material,
+		chains: make([]atomic.Pointer[chain], number(routes)), material: next.material.material,
 	}
 	for id, doc := range g.collection("plugins").All(view, "") {
 		if enabled, _ := (*doc)["enabled"].(bool); !enabled {
@@ -144,10 +144,13 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 			s.consumerPlugins[in.scope.consumer] = true
 		}
 	}
-	if old := g.current.Load(); old != nil && slices.Equal(old.routed, routes) {
-		s.router, s.streams = old.router, old.streams // plugins changed, the way to them did not
-	} else {
+	switch old := g.current.Load(); {
+	case old == nil:
 		s.router, s.streams = newRouter(routes), newStreamRouter(routes)
+	case slices.Equal(old.routed, routes):
+		s.router, s.streams = old.router, old.streams // plugins changed, the way to them did not
+	default:
+		s.router, s.streams = old.router.amend(routes), newStreamRouter(routes)
 	}
 	s.routed = routes
 	s.asks = s.compileAsks()
@@ -157,6 +160,30 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 	g.compiled = next
 	g.retired.Add(1)
 	return s
+}
+
+// number gives those routes a slot that have none yet, and returns how many slots there are.
+func number(routes []*Route) int {
+	slots := len(routes)
+	for _, r := range routes {
+		slots = max(slots, r.slot+1)
+	}
+	taken := make([]bool, slots)
+	for _, r := range routes {
+		if r.slot >= 0 {
+			taken[r.slot] = true
+		}
+	}
+	free := 0
+	for _, r := range routes {
+		if r.slot < 0 {
+			for taken[free] {
+				free++
+			}
+			r.slot, taken[free] = free, true
+		}
+	}
+	return slots
 }
 
 func compileService(id string, r schema.Record) *Service {
@@ -176,8 +203,8 @@ func compileService(id string, r schema.Record) *Service {
 
 func compileRoute(id string, r schema.Record, service *Service, flavor Flavor) *Route {
 	route := &Route{
-		doc: &document{record: r},
-		ID:  id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
+		doc: &document{record: r}, slot: -1,
+		ID: id, Name: str(r["name"]), Tags: list(r["tags"]), Service: service,
 		RedirectStatus: num(r["https_redirect_status_code"]),
 		methods:        list(r["methods"]),
 		regexPriority:  num(r["regex_priority"]),

@@ -9,7 +9,6 @@ import (
 // streamRoute is a route of connections as it lies in its router.
 type streamRoute struct {
 	route *Route
-	at    int // position of the route in its snapshot
 	rank  int // position in the order of priority, 0 first
 }
 
@@ -22,9 +21,9 @@ type streamRouter struct {
 
 func newStreamRouter(routes []*Route) *streamRouter {
 	var all []streamRoute
-	for at, r := range routes {
+	for _, r := range routes {
 		if r.Protocols&overStream != 0 {
-			all = append(all, streamRoute{route: r, at: at})
+			all = append(all, streamRoute{route: r})
 		}
 	}
 	slices.SortFunc(all, func(a, b streamRoute) int { return compareStreams(a.route, b.route) })
@@ -131,8 +130,8 @@ func (g *Gateway) Preread(x *Exchange, takes Protocol, name string) bool {
 	if m.route == nil {
 		return false
 	}
-	x.match = Match{Route: m.route, at: m.at}
-	x.chain = x.snap.chainFor(m.route, m.at)
+	x.match = Match{Route: m.route}
+	x.chain = x.snap.chainFor(m.route)
 	for _, p := range x.chain.preread {
 		if p.Preread(x); x.answered {
 			return false
