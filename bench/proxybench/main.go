@@ -20,7 +20,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +27,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -41,18 +39,21 @@ func main() {
 	connections := flag.Int("connections", 64, "connections of the load generator")
 	only := flag.String("only", "", "comma-separated proxies to measure besides nginx: sluice,fasthttp,fasthttp-dressed")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the sluice proxy to this file")
-	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting,collector")
+	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting,prometheus,file-log,collector")
+	routes := flag.Int("routes", 4, "routes of the sluice proxy; the load goes to all of them")
+	secure := flag.Bool("tls", false, "clients speak TLS")
+	dir := flag.String("dir", "", "internal: directory of the certificate")
 	flag.Parse()
 	var err error
 	switch *role {
 	case "upstream":
 		err = runUpstream(*body)
 	case "sluice":
-		err = runSluice(*to, *profile, *plugins)
+		err = runSluice(*to, *dir, *profile, *plugins, *routes)
 	case "fasthttp", "fasthttp-dressed":
 		err = runFasthttp(*to, *role == "fasthttp-dressed")
 	default:
-		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins})
+		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins, *routes, *secure})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "proxybench:", err)
@@ -71,14 +72,17 @@ type config struct {
 	only        string
 	profile     string
 	plugins     string
+	routes      int
+	secure      bool
 }
 
 // target is a proxy under measurement.
 type target struct {
-	name string
-	addr string
-	pids []int
-	stop func()
+	name   string
+	addr   string
+	secure string // address for TLS
+	pids   []int
+	stop   func()
 }
 
 // round is one measurement.
@@ -106,6 +110,9 @@ func run(c config) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := certificate(dir); err != nil {
+		return err
+	}
 	upstream, err := child("upstream", "-role", "upstream", "-body", strconv.Itoa(c.body))
 	if err != nil {
 		return err
@@ -118,23 +125,33 @@ func run(c config) error {
 	}
 	defer ng.stop()
 	targets = append(targets, ng)
-	for _, name := range []string{"sluice", "fasthttp", "fasthttp-dressed"} {
+	for _, name := range []string{"sluice", "caddy", "fasthttp", "fasthttp-dressed"} {
 		if c.only != "" && !slices.Contains(strings.Split(c.only, ","), name) {
 			continue
 		}
 		args := []string{"-role", name, "-to", upstream.addr}
-		if name == "sluice" {
-			args = append(args, "-cpuprofile", c.profile, "-plugins", c.plugins)
+		var t *target
+		var err error
+		switch name {
+		case "caddy":
+			t, err = startCaddy(dir, upstream.addr, "")
+		case "sluice":
+			t, err = child(name, append(args, "-dir", dir, "-cpuprofile", c.profile, "-plugins", c.plugins, "-routes", strconv.Itoa(c.routes))...)
+		default:
+			t, err = child(name, args...)
 		}
-		t, err := child(name, args...)
 		if err != nil {
 			return err
 		}
 		defer t.stop()
 		targets = append(targets, t)
 	}
+	script := filepath.Join(dir, "paths.lua")
+	if err := os.WriteFile(script, fmt.Appendf(nil, pathsScript, c.routes), 0o600); err != nil {
+		return err
+	}
 	for _, t := range targets { // warm up: connections, pools, buffers
-		if _, err := measure(t, time.Second, c.connections); err != nil {
+		if _, err := measure(t, time.Second, c, script); err != nil {
 			return err
 		}
 	}
@@ -148,7 +165,7 @@ func run(c config) error {
 		}
 		results := map[string]round{}
 		for _, t := range order {
-			r, err := measure(t, c.duration, c.connections)
+			r, err := measure(t, c.duration, c, script)
 			if err != nil {
 				return err
 			}
@@ -198,13 +215,26 @@ var (
 	socketLine   = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
 )
 
-func measure(t *target, d time.Duration, connections int) (round, error) {
+// pathsScript sends wrk to all routes in turn.
+const pathsScript = `
+local n, i = %d, 0
+request = function()
+  i = i + 1
+  return wrk.format(nil, "/r" .. (i %% n))
+end
+`
+
+func measure(t *target, d time.Duration, cfg config, script string) (round, error) {
+	url := "http://" + t.addr + "/"
+	if cfg.secure {
+		url = "https://" + t.secure + "/"
+	}
 	before, err := cpu(t.pids)
 	if err != nil {
 		return round{}, err
 	}
-	out, err := exec.Command("wrk", "-t2", "-c", strconv.Itoa(connections), "-d", d.String(), "--latency",
-		"-H", "apikey: bench", "http://"+t.addr+"/bench").CombinedOutput()
+	out, err := exec.Command("wrk", "-t2", "-c", strconv.Itoa(cfg.connections), "-d", d.String(), "--latency",
+		"-s", script, "-H", "apikey: bench", url).CombinedOutput()
 	if err != nil {
 		return round{}, fmt.Errorf("wrk: %w: %s", err, out)
 	}
@@ -289,73 +319,11 @@ func child(name string, args ...string) (*target, error) {
 		in.Close()
 		return nil, fmt.Errorf("%s did not start: %w", name, cmd.Wait())
 	}
-	return &target{name: name, addr: strings.TrimSpace(line), pids: []int{cmd.Process.Pid}, stop: func() {
+	addr, secure, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return &target{name: name, addr: addr, secure: secure, pids: []int{cmd.Process.Pid}, stop: func() {
 		in.Close()
 		cmd.Wait()
 	}}, nil
-}
-
-const nginxConfig = `
-worker_processes 2;
-daemon off;
-pid %[1]s/nginx.pid;
-error_log %[1]s/error.log error;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path %[1]s/body;
-  proxy_temp_path %[1]s/proxy;
-  fastcgi_temp_path %[1]s/fastcgi;
-  uwsgi_temp_path %[1]s/uwsgi;
-  scgi_temp_path %[1]s/scgi;
-  keepalive_requests 100000000;
-  upstream u { server %[3]s; keepalive 512; keepalive_requests 100000000; }
-  server {
-    listen %[2]s;
-    location / {
-      proxy_pass http://u;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }
-  }
-}
-`
-
-func startNginx(dir, upstream string) (*target, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // a free port; nginx takes it a moment later
-	if err != nil {
-		return nil, err
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, dir, addr, upstream), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("nginx", "-c", file, "-p", dir, "-e", filepath.Join(dir, "error.log"))
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	stop := func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	}
-	for range 200 {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			pids, err := children(cmd.Process.Pid)
-			if err != nil {
-				stop()
-				return nil, err
-			}
-			return &target{name: "nginx", addr: addr, pids: append(pids, cmd.Process.Pid), stop: stop}, nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stop()
-	return nil, errors.New("nginx did not start")
 }
 
 // children lists the processes whose parent is pid.

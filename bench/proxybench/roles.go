@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,7 +21,9 @@ import (
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+	"sluice.dev/sluice/internal/service/gateway/plugin/filelog"
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 )
 
@@ -111,9 +114,17 @@ func dressAnswer(ctx *fasthttp.RequestCtx) {
 	h.Set("X-Kong-Request-Id", "0123456789abcdef0123456789abcdef")
 }
 
-// runSluice is the data plane with one route among a few.
-func runSluice(to, profile, plugins string) error {
-	ln, err := announce()
+// runSluice is the data plane with some routes.
+func runSluice(to, certs, profile, plugins string, routes int) error {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	secure, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	cert, err := loadCertificate(certs)
 	if err != nil {
 		return err
 	}
@@ -134,13 +145,14 @@ func runSluice(to, profile, plugins string) error {
 	if err != nil {
 		return err
 	}
-	if err := configure(ctx, gw, to, plugins); err != nil {
+	if err := configure(ctx, gw, to, dir, plugins, routes); err != nil {
 		return err
 	}
-	p := proxy.New(proxy.Config{}, proxy.Deps{Gateway: gw, Log: log})
+	p := proxy.New(proxy.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}, proxy.Deps{Gateway: gw, Log: log})
 	serve, stop := context.WithCancel(ctx)
 	defer stop()
-	go p.Serve(serve, ln, nil)
+	go p.Serve(serve, plain, secure)
+	fmt.Println(plain.Addr(), secure.Addr())
 	if profile != "" {
 		f, err := os.Create(profile)
 		if err != nil {
@@ -163,7 +175,9 @@ func runSluice(to, profile, plugins string) error {
 // kinds are the plugins a measurement may use.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), ratelimiting.New(), collector.New(collector.Deps{Appender: nowhere{}}),
+		keyauth.New(), ratelimiting.New(), collector.New(collector.Deps{Appender: nowhere{}}), filelog.New(filelog.Deps{}),
+		prometheus.New(prometheus.Deps{NodeID: "bench", Node: func() prometheus.Node { return prometheus.Node{} },
+			Health: func() []prometheus.TargetHealth { return nil }}).Plugin(),
 	}
 }
 
@@ -172,44 +186,38 @@ type nowhere struct{}
 
 func (nowhere) Append(context.Context, string, []collector.Record) error { return nil }
 
-// configure makes the measured route and a few others.
-func configure(ctx context.Context, gw *gateway.Gateway, to, plugins string) error {
-	create := func(entity string, r map[string]any) error {
-		e, _ := gw.Entity(entity)
-		_, err := gw.Create(ctx, e, r)
-		return err
+// configure makes the routes and puts the plugins before all of them.
+func configure(ctx context.Context, gw *gateway.Gateway, to, dir, plugins string, routes int) error {
+	doc := map[string]any{"_format_version": "3.0"}
+	list := make([]any, routes)
+	for i := range list {
+		list[i] = map[string]any{"name": fmt.Sprint("r", i), "paths": []any{fmt.Sprint("/r", i)}, "strip_path": false, "service": "bench"}
 	}
-	if err := create("services", map[string]any{"name": "bench", "url": "http://" + to}); err != nil {
-		return err
-	}
-	for _, path := range []string{"/bench", "/one", "/two", "/three"} {
-		if err := create("routes", map[string]any{
-			"name": path[1:], "paths": []any{path}, "strip_path": false, "service": map[string]any{"name": "bench"},
-		}); err != nil {
-			return err
+	doc["services"], doc["routes"] = []any{map[string]any{"name": "bench", "url": "http://" + to}}, list
+	if plugins != "" {
+		doc["consumers"] = []any{map[string]any{"username": "bench", "keyauth_credentials": []any{map[string]any{"key": "bench"}}}}
+		var configured []any
+		for name := range strings.SplitSeq(plugins, ",") {
+			config := map[string]any{}
+			switch name {
+			case "rate-limiting":
+				config["minute"] = 1e9
+			case "file-log":
+				config["path"] = filepath.Join(dir, "access.log")
+			case "prometheus":
+				config["status_code_metrics"], config["latency_metrics"], config["bandwidth_metrics"] = true, true, true
+			case "collector":
+				config["stream"], config["success_status"] = "bench", 200.0
+				config["fields"] = []any{map[string]any{"name": "programme"}}
+			}
+			configured = append(configured, map[string]any{"name": name, "config": config})
 		}
+		doc["plugins"] = configured
 	}
-	if plugins == "" {
-		return nil
-	}
-	if err := create("consumers", map[string]any{"username": "bench"}); err != nil {
+	d, err := gw.Declare(doc)
+	if err != nil {
 		return err
 	}
-	if err := create("keyauth_credentials", map[string]any{"key": "bench", "consumer": map[string]any{"username": "bench"}}); err != nil {
-		return err
-	}
-	for name := range strings.SplitSeq(plugins, ",") {
-		config := map[string]any{}
-		switch name {
-		case "rate-limiting":
-			config["minute"] = 1e9
-		case "collector":
-			config["stream"], config["success_status"] = "bench", 200.0
-			config["fields"] = []any{map[string]any{"name": "programme"}}
-		}
-		if err := create("plugins", map[string]any{"name": name, "config": config, "route": map[string]any{"name": "bench"}}); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = gw.Apply(ctx, d, gateway.ApplyOptions{})
+	return err
 }
