@@ -25,7 +25,8 @@ type clientConn struct {
 	body         http1.Body
 	out          []byte
 	state        atomic.Int32
-	closing      bool // the connection ends with the exchange in progress
+	now          int64 // a recent reading of the clock, by Proxy.nanos
+	closing      bool  // the connection ends with the exchange in progress
 	sentContinue bool
 	written      bool // something of the answer was written
 	tunnel       bool // the connection became a tunnel, which has ended
@@ -58,6 +59,7 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 	if tc, ok := raw.(*net.TCPConn); ok {
 		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
 	}
+	raw = direct(raw)
 	c := &clientConn{}
 	c.stream = stream{Conn: raw, p: p, buf: make([]byte, smallBuffer), readWait: p.cfg.BodyTimeout}
 	c.meta.Peer, c.meta.Local = addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr())
@@ -112,6 +114,7 @@ const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // loop serves requests until the connection ends.
 func (p *Proxy) loop(c *clientConn) {
+	c.now = p.nanos()
 	for first := true; ; first = false {
 		if c.r == c.w {
 			if cap(c.out) > maxIdleOut {
@@ -121,7 +124,7 @@ func (p *Proxy) loop(c *clientConn) {
 			if p.stopping.Load() {
 				return
 			}
-			c.extendRead(p.cfg.IdleTimeout)
+			c.extendRead(c.now, p.cfg.IdleTimeout)
 			if c.fill() != nil || !c.state.CompareAndSwap(connIdle, connBusy) {
 				return
 			}
@@ -151,7 +154,7 @@ func (c *clientConn) maybeH2() bool {
 
 // isH2 waits for the whole preface, or for the first byte that differs.
 func (c *clientConn) isH2() bool {
-	c.extendRead(c.p.cfg.HeadTimeout)
+	c.extendRead(c.p.nanos(), c.p.cfg.HeadTimeout)
 	for c.maybeH2() {
 		if len(c.Window()) >= len(h2Preface) {
 			return true
@@ -196,10 +199,14 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 			}
 		}
 		if !ended {
+			if x.Times.End.IsZero() {
+				x.Times.End = time.Now()
+			}
+			c.now = p.at(x.Times.End)
 			p.gw.End(x)
 		}
 		if c.spare != nil {
-			p.upstreams.put(c.spare)
+			p.upstreams.put(c.spare, c.now)
 			c.spare = nil
 		}
 	}()
@@ -230,6 +237,7 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	}
 	p.stats.Requests.Add(1)
 	x.Times.Start = time.Now()
+	c.now = p.at(x.Times.Start)
 	x.SetContext(c.ctx)
 	c.body.Reset(&c.stream, c.head.Framing)
 	if !c.body.Done() {
@@ -264,7 +272,7 @@ func (c *clientConn) reset() {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
-	if tc, ok := conn.(*net.TCPConn); ok {
+	if tc, ok := conn.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
 	}
 	conn.Close()
@@ -289,7 +297,7 @@ func (c *clientConn) readHead(x *gateway.Exchange) error {
 			return err
 		}
 		if !waited {
-			c.extendRead(c.p.cfg.HeadTimeout) // for all of the head, however it drips in
+			c.extendRead(c.p.nanos(), c.p.cfg.HeadTimeout) // for all of the head, however it drips in
 			waited = true
 		}
 		if err := c.fill(); err != nil {
@@ -335,7 +343,7 @@ func (c *clientConn) invite() error {
 		return nil
 	}
 	c.sentContinue = true
-	c.extendWrite(c.p.cfg.SendTimeout)
+	c.extendWrite(c.p.nanos(), c.p.cfg.SendTimeout)
 	_, err := io.WriteString(c.Conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	return err
 }

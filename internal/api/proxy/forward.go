@@ -24,7 +24,11 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 		c.badBody(x, err)
 		return
 	}
-	x.Times.UpstreamStart = time.Now()
+	x.Times.UpstreamStart = x.Times.Start
+	if x.Acted() || c.body.Count() > 0 { // else nothing took any time
+		x.Times.UpstreamStart = time.Now()
+		c.now = p.at(x.Times.UpstreamStart)
+	}
 	idempotent := isIdempotent(x.Request.Method)
 	fresh := false
 	for try, start := 0, x.Times.UpstreamStart; ; {
@@ -37,12 +41,13 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 			}
 			try++
 		}
-		uc, err := p.upstreams.get(c.ctx, x, fresh)
+		uc, err := p.upstreams.get(c.ctx, x, fresh, c.now)
 		if err != nil {
 			if c.ctx.Err() == nil {
 				x.FailTry(failureCode(err))
 				if try <= service.Retries {
 					fresh, start = false, time.Now()
+					c.now = p.at(start)
 					continue
 				}
 			}
@@ -50,6 +55,9 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 			unreachable(x, err)
 			c.reply(x)
 			return
+		}
+		if !uc.reused {
+			c.now = p.nanos()
 		}
 		var again bool
 		if whole {
@@ -82,6 +90,7 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 		x.FailTry(failureCode(err))
 		if again && idempotent && try <= service.Retries {
 			start = time.Now()
+			c.now = p.at(start)
 			continue
 		}
 		p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
@@ -151,7 +160,7 @@ func (p *Proxy) exchange(c *clientConn, x *gateway.Exchange, uc *upstreamConn, b
 		out = append(out, "\r\n"...)
 	}
 	out = append(out, "\r\n"...)
-	uc.extendWrite(service.WriteTimeout)
+	uc.extendWrite(c.now, service.WriteTimeout)
 	uc.readWait = service.ReadTimeout
 	if len(body) <= smallBuffer {
 		out = append(out, body...)
@@ -169,7 +178,11 @@ func (p *Proxy) exchange(c *clientConn, x *gateway.Exchange, uc *upstreamConn, b
 	if err != nil {
 		return true, err
 	}
-	if err = uc.await(c); err != nil {
+	now := c.now
+	if len(body) > smallBuffer {
+		now = p.nanos() // sending it took its time
+	}
+	if err = uc.await(c, now); err != nil {
 		return err != errClientGone, err
 	}
 	if again, err = uc.readHead(x); err != nil {
@@ -183,14 +196,15 @@ var errClientGone = errors.New("proxy: the client closed the connection")
 
 // await waits for the first byte of the answer. A client that leaves meanwhile ends the
 // wait, so that requests nobody wants an answer to do not pile up on a slow upstream.
-func (uc *upstreamConn) await(c *clientConn) error {
+func (uc *upstreamConn) await(c *clientConn, now int64) error {
 	for left := uc.readWait; ; {
 		step := min(left, c.p.cfg.ClientCheck)
-		uc.extendRead(step)
+		uc.extendRead(now, step)
 		err := uc.fill()
 		if err == nil || !isTimeout(err) {
 			return err
 		}
+		now = c.p.nanos()
 		if left -= step; left <= 0 {
 			return err
 		}
@@ -203,7 +217,7 @@ func (uc *upstreamConn) await(c *clientConn) error {
 // writeAll writes p in pieces, each within wait.
 func (uc *upstreamConn) writeAll(p []byte, wait time.Duration) error {
 	for len(p) > 0 {
-		uc.extendWrite(wait)
+		uc.extendWrite(uc.p.nanos(), wait)
 		n, err := uc.Conn.Write(p[:min(len(p), largeBuffer)])
 		if err != nil {
 			return err
@@ -227,7 +241,7 @@ func (p *Proxy) exchangeStream(c *clientConn, x *gateway.Exchange, uc *upstreamC
 	} else {
 		out = append(out, "Transfer-Encoding: chunked\r\n\r\n"...)
 	}
-	uc.extendWrite(service.WriteTimeout)
+	uc.extendWrite(c.now, service.WriteTimeout)
 	_, err := uc.Conn.Write(out)
 	uc.out = out[:0]
 	if err != nil {
@@ -315,7 +329,7 @@ func (s *sender) send(c *clientConn, x *gateway.Exchange, uc *upstreamConn, serv
 			if chunked {
 				piece = frame(*buf, head, n)
 			}
-			uc.extendWrite(service.WriteTimeout)
+			uc.extendWrite(uc.p.nanos(), service.WriteTimeout)
 			if _, werr := uc.Conn.Write(piece); werr != nil {
 				return werr
 			}
@@ -329,7 +343,7 @@ func (s *sender) send(c *clientConn, x *gateway.Exchange, uc *upstreamConn, serv
 		}
 	}
 	if chunked {
-		uc.extendWrite(service.WriteTimeout)
+		uc.extendWrite(uc.p.nanos(), service.WriteTimeout)
 		// Trailers stay here, as in Kong: a server that merges them into the header would
 		// take them for what the gateway says.
 		_, err := uc.Conn.Write(http1.AppendLastChunk(nil, nil))
@@ -484,12 +498,16 @@ func replacedHeader(name string) bool {
 
 // readHead reads the answer's head. again says that an error came before its first byte.
 func (uc *upstreamConn) readHead(x *gateway.Exchange) (again bool, err error) {
-	uc.extendRead(uc.readWait)
-	return uc.readHeadNoWait(x)
+	return uc.readHeadWithin(x, uc.readWait)
 }
 
 // readHeadNoWait is readHead within the deadline that is set.
 func (uc *upstreamConn) readHeadNoWait(x *gateway.Exchange) (again bool, err error) {
+	return uc.readHeadWithin(x, 0)
+}
+
+// readHeadWithin moves the deadline, where wait is not 0, once more has to be read.
+func (uc *upstreamConn) readHeadWithin(x *gateway.Exchange, wait time.Duration) (again bool, err error) {
 	limits := http1.Limits{Line: 64 << 10, Head: 64 << 10, Fields: 1000}
 	for {
 		var scan http1.Scanner
@@ -506,6 +524,10 @@ func (uc *upstreamConn) readHeadNoWait(x *gateway.Exchange) (again bool, err err
 			}
 			if err != http1.ErrIncomplete {
 				return false, err
+			}
+			if wait > 0 {
+				uc.extendRead(uc.p.nanos(), wait)
+				wait = 0
 			}
 			empty := uc.w == uc.r
 			if err := uc.fill(); err != nil {

@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"errors"
 	"syscall"
+	"unsafe"
 )
 
 // What a look at a socket finds.
@@ -17,12 +17,12 @@ const (
 // peek looks what a read of the socket would find, without reading or waiting.
 func peek(fd uintptr) peeked {
 	var b [1]byte
-	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	n, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	switch {
-	case n > 0:
-		return peekBytes
-	case n < 0 && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR)):
+	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return peekQuiet
+	case err == 0 && n > 0:
+		return peekBytes
 	}
 	return peekGone
 }

@@ -142,6 +142,9 @@ func (p *Proxy) Stats() *Stats { return &p.stats }
 // nanos is the time since the proxy was made, on the monotonic clock.
 func (p *Proxy) nanos() int64 { return int64(time.Since(p.base)) }
 
+// at is what nanos was at t.
+func (p *Proxy) at(t time.Time) int64 { return int64(t.Sub(p.base)) }
+
 // Serve accepts connections until ctx ends or Shutdown is called: clear text on plain, TLS
 // on secure. Either may be nil. It closes the listeners and returns at once then; Shutdown
 // waits for the connections.

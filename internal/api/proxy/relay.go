@@ -17,6 +17,7 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 		http1.DropNamed(&x.Response.Header)
 	}
 	x.SetForwarded()
+	c.now = p.at(x.Times.UpstreamHeader)
 	x.AnswerTry(h.Status)
 	x.Response.Status, x.Response.Length = h.Status, h.Length
 	if h.Status == 101 {
@@ -137,8 +138,11 @@ func (p *Proxy) relayBody(c *clientConn, x *gateway.Exchange, uc *upstreamConn, 
 		}
 		out = c.out[:0]
 	}
-	for {
+	for first := true; ; first = false {
 		chunk, err := uc.body.Next(largeBuffer)
+		if !first {
+			c.now = p.nanos()
+		}
 		if err != nil && err != io.EOF {
 			if len(out) > 0 {
 				c.write(x, out)
@@ -155,7 +159,7 @@ func (p *Proxy) relayBody(c *clientConn, x *gateway.Exchange, uc *upstreamConn, 
 		}
 		if !chunked && !filters && len(out) == 0 && n > 0 { // from buffer to socket, no copy
 			c.written = true
-			c.extendWrite(p.cfg.SendTimeout)
+			c.extendWrite(p.nanos(), p.cfg.SendTimeout)
 			if _, err := c.Conn.Write(chunk); err != nil {
 				x.Times.ClientGone = true
 				c.closing = true

@@ -15,6 +15,7 @@ const (
 
 // reply writes an answer that a plugin or the gateway itself gave.
 func (c *clientConn) reply(x *gateway.Exchange) {
+	c.now = c.p.nanos() // a plugin may have taken its time
 	c.p.finishReply(x)
 	h := &x.Response.Header
 	body := x.Response.Body
@@ -99,7 +100,7 @@ const (
 // write sends b, the connection's write buffer, to the client.
 func (c *clientConn) write(x *gateway.Exchange, b []byte) error {
 	c.written = true
-	c.extendWrite(c.p.cfg.SendTimeout)
+	c.extendWrite(c.now, c.p.cfg.SendTimeout)
 	_, err := c.Conn.Write(b)
 	if cap(b) <= maxKeptOut {
 		c.out = b[:0]

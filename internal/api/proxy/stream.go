@@ -37,7 +37,7 @@ func (s *stream) Consume(n int) { s.r += n }
 // Fill implements http1.Source.
 func (s *stream) Fill() error {
 	if s.readWait > 0 {
-		s.extendRead(s.readWait)
+		s.extendRead(s.p.nanos(), s.readWait)
 	}
 	return s.fill()
 }
@@ -104,9 +104,10 @@ func (s *stream) next() {
 // it is at least the wait away and not later than the wait and two slacks.
 func slack(wait time.Duration) int64 { return int64(min(wait/8, time.Second)) }
 
-// extendRead makes reads fail after wait, or up to an eighth of it, at most a second, later.
-func (s *stream) extendRead(wait time.Duration) {
-	now := s.p.nanos()
+// extendRead makes reads fail after wait from now, or up to an eighth of it, at most a
+// second, later. The time is given, by Proxy.nanos: reading the clock for every deadline
+// would cost a request more than the deadlines do.
+func (s *stream) extendRead(now int64, wait time.Duration) {
 	earliest, sl := now+int64(wait), slack(wait)
 	if s.readAt < earliest || s.readAt > earliest+2*sl {
 		s.readAt = earliest + sl
@@ -115,8 +116,7 @@ func (s *stream) extendRead(wait time.Duration) {
 }
 
 // extendWrite is extendRead for writes.
-func (s *stream) extendWrite(wait time.Duration) {
-	now := s.p.nanos()
+func (s *stream) extendWrite(now int64, wait time.Duration) {
 	earliest, sl := now+int64(wait), slack(wait)
 	if s.writeAt < earliest || s.writeAt > earliest+2*sl {
 		s.writeAt = earliest + sl

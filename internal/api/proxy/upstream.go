@@ -74,7 +74,7 @@ func (u *upstreams) keyOf(x *gateway.Exchange) upstreamKey {
 // looked at before it is used again, though that costs a system call: what an upstream
 // sent beyond its last answer would be taken for the answer to the next request, which is
 // somebody else's.
-func (u *upstreams) get(ctx context.Context, x *gateway.Exchange, fresh bool) (*upstreamConn, error) {
+func (u *upstreams) get(ctx context.Context, x *gateway.Exchange, fresh bool, now int64) (*upstreamConn, error) {
 	key := u.keyOf(x)
 	for !fresh {
 		u.mu.Lock()
@@ -89,7 +89,7 @@ func (u *upstreams) get(ctx context.Context, x *gateway.Exchange, fresh bool) (*
 		u.idle[key] = list[:n-1]
 		u.kept--
 		u.mu.Unlock()
-		if time.Duration(u.p.nanos()-c.idleSince) > u.p.cfg.UpstreamIdleTimeout || !c.alive() {
+		if time.Duration(now-c.idleSince) > u.p.cfg.UpstreamIdleTimeout || !c.alive() {
 			c.Conn.Close()
 			continue
 		}
@@ -126,6 +126,7 @@ func (u *upstreams) dial(ctx context.Context, key upstreamKey, wait time.Duratio
 	if err != nil {
 		return nil, nil, &dialError{err}
 	}
+	raw = direct(raw)
 	if key.tls == nil {
 		return raw, raw, nil
 	}
@@ -152,11 +153,11 @@ func clientTLS(key upstreamKey, proto string) *tls.Config {
 const maxKept = 8192
 
 // put keeps a connection for the next request, or closes it.
-func (u *upstreams) put(c *upstreamConn) {
+func (u *upstreams) put(c *upstreamConn, now int64) {
 	c.requests++
 	if c.requests < u.p.cfg.UpstreamRequests {
 		c.next()
-		c.idleSince = u.p.nanos()
+		c.idleSince = now
 		u.mu.Lock()
 		if list := u.idle[c.key]; !u.closed && len(list) < u.p.cfg.UpstreamIdle && u.kept < maxKept {
 			u.idle[c.key] = append(list, c)

@@ -79,6 +79,7 @@ func (c *clientConn) replyStream(x *gateway.Exchange, head []byte) {
 	defer c.p.large.Put(buf)
 	for {
 		n, err := stream.Read(*buf)
+		c.now = c.p.nanos()
 		data := (*buf)[:n]
 		if x.FiltersBody() {
 			data = c.p.gw.BodyFilter(x, data, err != nil)

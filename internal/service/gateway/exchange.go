@@ -49,6 +49,7 @@ type Exchange struct {
 	client     netip.AddrPort // where it is not the connection's peer
 	clientIP   string
 	answered   bool
+	acted      bool
 	forwarded  bool
 	idDone     bool
 	id         [32]byte
@@ -277,6 +278,9 @@ func (x *Exchange) RespondStream(status int, body io.ReadCloser, headers ...Fiel
 
 // Answered reports whether Respond or Fail was called.
 func (x *Exchange) Answered() bool { return x.answered }
+
+// Acted reports whether any plugin has acted on the request, which may have taken time.
+func (x *Exchange) Acted() bool { return x.acted }
 
 // FromUpstream reports whether the answer came from an upstream.
 func (x *Exchange) FromUpstream() bool { return x.forwarded }

@@ -20,6 +20,7 @@ func (g *Gateway) Access(x *Exchange) {
 	s := x.snap
 	x.chain = s.global
 	for _, p := range s.global.rewrite {
+		x.acted = true
 		if p.Rewrite(x); x.answered {
 			return
 		}
@@ -63,6 +64,7 @@ func (g *Gateway) Access(x *Exchange) {
 // that has plugins of its own, the rest of the way is that consumer's chain.
 func (x *Exchange) runAccess() {
 	steps := x.chain.access
+	x.acted = x.acted || len(steps) > 0
 	for i := 0; i < len(steps); i++ {
 		step := steps[i]
 		before := x.consumer
