@@ -58,6 +58,7 @@ type Gateway struct {
 	upstreams map[string]*upstream // by id; under building
 	dirty     chan struct{}
 	hash      atomic.Pointer[string] // of the declaration that is the whole configuration
+	consumers sync.Map               // id → *consumerView
 	retired   sync.WaitGroup         // snapshots that still hold plugin instances
 	cancel    func()
 	pool      sync.Pool
@@ -161,6 +162,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 // Sweep removes records whose ttl has passed. They have been invisible since.
 func (g *Gateway) Sweep(ctx context.Context) error {
+	g.forgetConsumers()
 	for _, e := range g.order {
 		if !e.Expires {
 			continue
@@ -256,12 +258,46 @@ func (g *Gateway) EnabledPlugins() []string {
 
 // Consumer finds a consumer by id, or where that fails by username.
 func (g *Gateway) Consumer(idOrName string) (*Consumer, bool) {
-	id, r, ok := g.find(g.deps.Store.Snapshot(), consumers, idOrName)
+	view := g.deps.Store.Snapshot()
+	id, doc := "", (*schema.Record)(nil)
+	ok := false
+	if schema.IsUUID(idOrName) {
+		id = lowerASCII(idOrName)
+		doc, ok = g.collection("consumers").Get(view, id)
+	} else {
+		id, doc, ok = g.lookup(view, consumers, "username", idOrName)
+	}
 	if !ok {
 		return nil, false
 	}
-	return &Consumer{ID: id, Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"]),
-		CreatedAt: int64(num(r["created_at"])), UpdatedAt: int64(num(r["updated_at"]))}, true
+	if seen, known := g.consumers.Load(id); known {
+		if c := seen.(*consumerView); c.doc == doc {
+			return &c.Consumer, true
+		}
+	}
+	r := *doc
+	c := &consumerView{doc, Consumer{ID: str(r["id"]), Username: str(r["username"]), CustomID: str(r["custom_id"]), Tags: list(r["tags"]),
+		CreatedAt: int64(num(r["created_at"])), UpdatedAt: int64(num(r["updated_at"]))}}
+	g.consumers.Store(c.ID, c)
+	return &c.Consumer, true
+}
+
+// consumerView is a consumer with the document it was made of: while that is stored, it
+// need not be made again.
+type consumerView struct {
+	doc *schema.Record
+	Consumer
+}
+
+// forgetConsumers drops the views of consumers that are gone.
+func (g *Gateway) forgetConsumers() {
+	view := g.deps.Store.Snapshot()
+	g.consumers.Range(func(id, _ any) bool {
+		if !g.collection("consumers").Has(view, id.(string)) {
+			g.consumers.Delete(id)
+		}
+		return true
+	})
 }
 
 // ByID finds an entity of a collection.

@@ -70,13 +70,20 @@ func (h *Header) AddValid(name, value string) {
 // ValidName reports whether name is a token (RFC 9110 section 5.6.2).
 func ValidName(name string) bool {
 	for i := range len(name) {
-		c := name[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", c) >= 0 {
+		if !tokenByte[name[i]] {
 			return false
 		}
 	}
 	return name != ""
 }
+
+// tokenByte tells the bytes that tokens consist of.
+var tokenByte = func() (t [256]bool) {
+	for c := '!'; c < 0x7f; c++ {
+		t[c] = !strings.ContainsRune("()<>@,;:\\\"/[]?={}", c)
+	}
+	return t
+}()
 
 func clean(value string) string {
 	for i := range len(value) {
