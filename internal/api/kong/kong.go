@@ -238,6 +238,9 @@ func (a *api) route(path []string) endpoint {
 	if len(path) == 0 {
 		return nil
 	}
+	if ep := filters(path); ep != nil {
+		return ep
+	}
 	if ep := a.balancing(path); ep != nil {
 		return ep
 	}
