@@ -15,6 +15,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/mtlsauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/oauth2"
 	"sluice.dev/sluice/internal/service/gateway/plugin/openidconnect"
+	"sluice.dev/sluice/internal/service/gateway/plugin/proxycache"
 	"sluice.dev/sluice/internal/service/gateway/plugin/ratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/redirect"
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
@@ -30,5 +31,6 @@ func kinds() []gateway.Plugin {
 		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), oauth2.New(), openidconnect.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
+		proxycache.New(proxycache.Deps{}),
 	}
 }
