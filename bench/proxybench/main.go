@@ -23,7 +23,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,18 +41,20 @@ func main() {
 	plugins := flag.String("plugins", "", "plugins on the measured route: key-auth,rate-limiting,prometheus,file-log,collector")
 	routes := flag.Int("routes", 4, "routes of the sluice proxy; the load goes to all of them")
 	secure := flag.Bool("tls", false, "clients speak TLS")
+	proto := flag.String("proto", "h1", "what clients speak: h1, h2 (over TLS), or grpc (over TLS, unary calls of body bytes)")
+	rate := flag.Int("rate", 0, "requests per second, for latency under a load that is not full; 0 for as many as it takes")
 	dir := flag.String("dir", "", "internal: directory of the certificate")
 	flag.Parse()
 	var err error
 	switch *role {
 	case "upstream":
-		err = runUpstream(*body)
+		err = runUpstream(*body, *proto == "grpc")
 	case "sluice":
-		err = runSluice(*to, *dir, *profile, *plugins, *routes)
+		err = runSluice(*to, *dir, *profile, *plugins, *routes, *proto == "grpc")
 	case "fasthttp", "fasthttp-dressed":
 		err = runFasthttp(*to, *role == "fasthttp-dressed")
 	default:
-		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins, *routes, *secure})
+		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins, *routes, *secure, *proto, *rate})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "proxybench:", err)
@@ -74,6 +75,16 @@ type config struct {
 	plugins     string
 	routes      int
 	secure      bool
+	proto       string
+	rate        int
+}
+
+// base is the peer that ratios are to.
+func (c config) base() string {
+	if c.proto == "grpc" {
+		return "caddy"
+	}
+	return "nginx"
 }
 
 // target is a proxy under measurement.
@@ -91,16 +102,16 @@ type round struct {
 	Round    int     `json:"round"`
 	Proxy    string  `json:"proxy"`
 	CPU      float64 `json:"cpu_us_per_request"`
-	Ratio    float64 `json:"ratio_to_nginx"`
+	Ratio    float64 `json:"ratio"` // of CPU to the peer
 	Rate     float64 `json:"requests_per_second"`
 	Requests int64   `json:"requests"`
 	Errors   int64   `json:"errors"`
-	P99      string  `json:"p99"`
+	P99      float64 `json:"p99_ms"`
 	RSS      int64   `json:"rss_kb"`
 }
 
 func run(c config) error {
-	for _, tool := range []string{"nginx", "wrk"} {
+	for _, tool := range []string{"nginx", "wrk", "h2load"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return err
 		}
@@ -113,18 +124,23 @@ func run(c config) error {
 	if err := certificate(dir); err != nil {
 		return err
 	}
-	upstream, err := child("upstream", "-role", "upstream", "-body", strconv.Itoa(c.body))
+	upstream, err := child("upstream", "-role", "upstream", "-body", strconv.Itoa(c.body), "-proto", c.proto)
 	if err != nil {
 		return err
 	}
 	defer upstream.stop()
 	targets := []*target{}
-	ng, err := startNginx(dir, upstream.addr)
-	if err != nil {
-		return err
+	scheme := ""
+	if c.proto == "grpc" {
+		scheme = "h2c://" // which nginx, as it is configured here, does not speak
+	} else {
+		ng, err := startNginx(dir, upstream.addr)
+		if err != nil {
+			return err
+		}
+		defer ng.stop()
+		targets = append(targets, ng)
 	}
-	defer ng.stop()
-	targets = append(targets, ng)
 	for _, name := range []string{"sluice", "caddy", "fasthttp", "fasthttp-dressed"} {
 		if c.only != "" && !slices.Contains(strings.Split(c.only, ","), name) {
 			continue
@@ -134,9 +150,9 @@ func run(c config) error {
 		var err error
 		switch name {
 		case "caddy":
-			t, err = startCaddy(dir, upstream.addr, "")
+			t, err = startCaddy(dir, upstream.addr, scheme)
 		case "sluice":
-			t, err = child(name, append(args, "-dir", dir, "-cpuprofile", c.profile, "-plugins", c.plugins, "-routes", strconv.Itoa(c.routes))...)
+			t, err = child(name, append(args, "-dir", dir, "-cpuprofile", c.profile, "-plugins", c.plugins, "-routes", strconv.Itoa(c.routes), "-proto", c.proto)...)
 		default:
 			t, err = child(name, args...)
 		}
@@ -146,12 +162,15 @@ func run(c config) error {
 		defer t.stop()
 		targets = append(targets, t)
 	}
-	script := filepath.Join(dir, "paths.lua")
-	if err := os.WriteFile(script, fmt.Appendf(nil, pathsScript, c.routes), 0o600); err != nil {
+	message := append([]byte{0, 0, 0, byte(c.body >> 8), byte(c.body)}, make([]byte, c.body)...) // as gRPC frames it
+	if err := os.WriteFile(filepath.Join(dir, "message"), message, 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "paths.lua"), fmt.Appendf(nil, pathsScript, c.routes), 0o600); err != nil {
 		return err
 	}
 	for _, t := range targets { // warm up: connections, pools, buffers
-		if _, err := measure(t, time.Second, c, script); err != nil {
+		if _, err := measure(t, time.Second, c, dir); err != nil {
 			return err
 		}
 	}
@@ -165,11 +184,11 @@ func run(c config) error {
 		}
 		results := map[string]round{}
 		for _, t := range order {
-			r, err := measure(t, c.duration, c, script)
+			r, err := measure(t, c.duration, c, dir)
 			if err != nil {
 				return err
 			}
-			if t.name == "nginx" {
+			if t.name == c.base() {
 				base = r.CPU
 			}
 			r.Round = i + 1
@@ -187,9 +206,11 @@ func run(c config) error {
 	for _, t := range targets {
 		rs := all[t.name]
 		if err := enc.Encode(map[string]any{
-			"kind": "result", "proxy": t.name,
+			"kind": "result", "proxy": t.name, "base": c.base(), "proto": c.proto, "tls": c.secure, "plugins": c.plugins, "routes": c.routes, "rate": c.rate,
+			"rss_mb": median(rs, func(r round) float64 { return float64(r.RSS) / 1024 }),
+			"p99_ms": median(rs, func(r round) float64 { return r.P99 }), "errors": median(rs, func(r round) float64 { return float64(r.Errors) }),
 			"cpu_us_per_request":  median(rs, func(r round) float64 { return r.CPU }),
-			"ratio_to_nginx":      median(rs, func(r round) float64 { return r.Ratio }),
+			"ratio":               median(rs, func(r round) float64 { return r.Ratio }),
 			"requests_per_second": median(rs, func(r round) float64 { return r.Rate }),
 		}); err != nil {
 			return err
@@ -205,66 +226,6 @@ func median(rs []round, of func(round) float64) float64 {
 	}
 	slices.SortFunc(vs, cmp.Compare)
 	return vs[len(vs)/2]
-}
-
-var (
-	requestsLine = regexp.MustCompile(`(\d+) requests in`)
-	rateLine     = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
-	p99Line      = regexp.MustCompile(`99%\s+(\S+)`)
-	errorsLine   = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
-	socketLine   = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
-)
-
-// pathsScript sends wrk to all routes in turn.
-const pathsScript = `
-local n, i = %d, 0
-request = function()
-  i = i + 1
-  return wrk.format(nil, "/r" .. (i %% n))
-end
-`
-
-func measure(t *target, d time.Duration, cfg config, script string) (round, error) {
-	url := "http://" + t.addr + "/"
-	if cfg.secure {
-		url = "https://" + t.secure + "/"
-	}
-	before, err := cpu(t.pids)
-	if err != nil {
-		return round{}, err
-	}
-	out, err := exec.Command("wrk", "-t2", "-c", strconv.Itoa(cfg.connections), "-d", d.String(), "--latency",
-		"-s", script, "-H", "apikey: bench", url).CombinedOutput()
-	if err != nil {
-		return round{}, fmt.Errorf("wrk: %w: %s", err, out)
-	}
-	after, err := cpu(t.pids)
-	if err != nil {
-		return round{}, err
-	}
-	r := round{Kind: "round", Proxy: t.name}
-	num := func(re *regexp.Regexp) string {
-		if m := re.FindSubmatch(out); m != nil {
-			return string(m[1])
-		}
-		return ""
-	}
-	r.Requests, _ = strconv.ParseInt(num(requestsLine), 10, 64)
-	r.Rate, _ = strconv.ParseFloat(num(rateLine), 64)
-	r.Errors, _ = strconv.ParseInt(num(errorsLine), 10, 64)
-	if m := socketLine.FindSubmatch(out); m != nil {
-		for _, s := range m[1:] {
-			n, _ := strconv.ParseInt(string(s), 10, 64)
-			r.Errors += n
-		}
-	}
-	r.P99 = num(p99Line)
-	if r.Requests == 0 {
-		return r, fmt.Errorf("%s served nothing: %s", t.name, out)
-	}
-	r.CPU = float64((after - before).Microseconds()) / float64(r.Requests)
-	r.RSS = rss(t.pids)
-	return r, nil
 }
 
 // cpu is the user and system time of the processes. The kernel counts it in hundredths

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -37,11 +39,17 @@ func announce() (net.Listener, error) {
 	return ln, nil
 }
 
-// runUpstream answers every request with a body of the given size.
-func runUpstream(size int) error {
+// runUpstream answers every request with a body of the given size, or with the message
+// that came, where the requests are gRPC's.
+func runUpstream(size int, grpc bool) error {
 	ln, err := announce()
 	if err != nil {
 		return err
+	}
+	if grpc {
+		go serveGRPC(ln)
+		untilTold()
+		return nil
 	}
 	body := bytes.Repeat([]byte{'x'}, size)
 	s := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
@@ -51,6 +59,19 @@ func runUpstream(size int) error {
 	go s.Serve(ln)
 	untilTold()
 	return nil
+}
+
+// serveGRPC is a server of one unary method that answers what it is asked.
+func serveGRPC(ln net.Listener) error {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		io.Copy(w, r.Body)
+		w.Header().Set("Grpc-Status", "0")
+	})}
+	return s.Serve(ln)
 }
 
 // runFasthttp is a proxy with fasthttp. Bare, it is the least one can do: no routing, no
@@ -115,7 +136,7 @@ func dressAnswer(ctx *fasthttp.RequestCtx) {
 }
 
 // runSluice is the data plane with some routes.
-func runSluice(to, certs, profile, plugins string, routes int) error {
+func runSluice(to, certs, profile, plugins string, routes int, grpc bool) error {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -135,7 +156,7 @@ func runSluice(to, certs, profile, plugins string, routes int) error {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	st, err := store.Open(ctx, store.Config{URL: "sqlite:///" + strings.TrimPrefix(filepath.Join(dir, "control.db"), "/"), Clock: clock.System{}, Log: log})
 	if err != nil {
 		return err
@@ -145,7 +166,7 @@ func runSluice(to, certs, profile, plugins string, routes int) error {
 	if err != nil {
 		return err
 	}
-	if err := configure(ctx, gw, to, dir, plugins, routes); err != nil {
+	if err := configure(ctx, gw, to, dir, plugins, routes, grpc); err != nil {
 		return err
 	}
 	p := proxy.New(proxy.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}, proxy.Deps{Gateway: gw, Log: log})
@@ -187,13 +208,20 @@ type nowhere struct{}
 func (nowhere) Append(context.Context, string, []collector.Record) error { return nil }
 
 // configure makes the routes and puts the plugins before all of them.
-func configure(ctx context.Context, gw *gateway.Gateway, to, dir, plugins string, routes int) error {
+func configure(ctx context.Context, gw *gateway.Gateway, to, dir, plugins string, routes int, grpc bool) error {
 	doc := map[string]any{"_format_version": "3.0"}
 	list := make([]any, routes)
 	for i := range list {
 		list[i] = map[string]any{"name": fmt.Sprint("r", i), "paths": []any{fmt.Sprint("/r", i)}, "strip_path": false, "service": "bench"}
 	}
-	doc["services"], doc["routes"] = []any{map[string]any{"name": "bench", "url": "http://" + to}}, list
+	scheme := "http"
+	if grpc {
+		scheme = "grpc"
+		for _, r := range list {
+			r.(map[string]any)["protocols"] = []any{"grpc", "grpcs"}
+		}
+	}
+	doc["services"], doc["routes"] = []any{map[string]any{"name": "bench", "url": scheme + "://" + to}}, list
 	if plugins != "" {
 		doc["consumers"] = []any{map[string]any{"username": "bench", "keyauth_credentials": []any{map[string]any{"key": "bench"}}}}
 		var configured []any
