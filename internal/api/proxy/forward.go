@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strconv"
@@ -29,74 +30,76 @@ func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 		x.Times.UpstreamStart = time.Now()
 		c.now = p.at(x.Times.UpstreamStart)
 	}
-	idempotent := isIdempotent(x.Request.Method)
+	err = p.attempt(c.ctx, x, isIdempotent(x.Request.Method), func(uc *upstreamConn, now int64) (again bool, err error) {
+		c.now = now
+		if whole {
+			return p.exchange(c, x, uc, body)
+		}
+		return false, p.exchangeStream(c, x, uc)
+	})
+	var client *clientError
+	switch {
+	case err == nil:
+	case c.written:
+		c.closing = true
+	case err == errClientGone:
+		c.closing, x.Times.ClientGone = true, true
+		x.FailPlain(499, "Client closed request")
+		c.reply(x)
+	case errors.As(err, &client):
+		c.badBody(x, client.err)
+	default:
+		unreachable(x, err)
+		c.reply(x)
+	}
+}
+
+// attempt has do try one connection after the other until one gives an answer, as the
+// service's retries allow. now is a recent reading of the clock. again says that an error
+// came before any byte of an answer; only a repeatable request is then sent once more.
+// The error is that of the last attempt.
+func (p *Proxy) attempt(ctx context.Context, x *gateway.Exchange, repeatable bool, do func(uc *upstreamConn, now int64) (again bool, err error)) error {
+	service, start := x.Upstream.Service, x.Times.UpstreamStart
 	fresh := false
-	for try, start := 0, x.Times.UpstreamStart; ; {
+	for try := 0; ; {
 		if !fresh {
 			if err := x.NextTry(start); err != nil {
 				p.log.Info("no address for the upstream", "service", service.Name, "host", service.Host, "err", err)
-				unreachable(x, err)
-				c.reply(x)
-				return
+				return err
 			}
 			try++
 		}
-		uc, err := p.upstreams.get(c.ctx, x, fresh, c.now)
-		if err != nil {
-			if c.ctx.Err() == nil {
-				x.FailTry(failureCode(err))
-				if try <= service.Retries {
-					fresh, start = false, time.Now()
-					c.now = p.at(start)
-					continue
-				}
-			}
-			p.log.Info("upstream not reached", "service", service.Name, "address", x.Upstream.Address, "err", err)
-			unreachable(x, err)
-			c.reply(x)
-			return
-		}
-		if !uc.reused {
-			c.now = p.nanos()
-		}
-		var again bool
-		if whole {
-			again, err = p.exchange(c, x, uc, body)
-		} else {
-			err = p.exchangeStream(c, x, uc)
-		}
+		now := p.at(start)
+		uc, err := p.upstreams.get(ctx, x, fresh, now)
+		again := err != nil // nothing was sent: any request may be sent again
 		if err == nil {
-			return
-		}
-		uc.Conn.Close()
-		if fresh = again && idempotent && uc.reused; fresh {
-			continue // a connection the upstream had given up is no attempt
-		}
-		if c.written {
-			c.closing = true
-			return
-		}
-		if err == errClientGone {
-			c.closing, x.Times.ClientGone = true, true
-			x.FailPlain(499, "Client closed request")
-			c.reply(x)
-			return
-		}
-		var client *clientError
-		if errors.As(err, &client) {
-			c.badBody(x, client.err)
-			return
+			if !uc.reused {
+				now = p.nanos()
+			}
+			if again, err = do(uc, now); err == nil {
+				return nil
+			}
+			uc.Conn.Close()
+			start = time.Now()
+			if fresh = again && repeatable && uc.reused; fresh {
+				continue // a connection the upstream had given up is no attempt
+			}
+			again = again && repeatable
+			var client *clientError
+			if err == errClientGone || errors.As(err, &client) {
+				return err // the upstream is not to blame
+			}
+		} else {
+			fresh, start = false, time.Now()
+			if ctx.Err() != nil {
+				return errClientGone
+			}
 		}
 		x.FailTry(failureCode(err))
-		if again && idempotent && try <= service.Retries {
-			start = time.Now()
-			c.now = p.at(start)
-			continue
+		if !again || try > service.Retries {
+			p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
+			return err
 		}
-		p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
-		unreachable(x, err)
-		c.reply(x)
-		return
 	}
 }
 
@@ -365,6 +368,20 @@ func frame(buf []byte, at, n int) []byte {
 // appendHead writes the head of the upstream's request, but for the body's framing and
 // the empty line.
 func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
+	out, upgrade := appendHead(out, x, via)
+	// Of upgrades only WebSocket's passes, as in Kong. One to HTTP/2 above all would open
+	// a way to the upstream that no route and no plugin sees.
+	c.upgrading = c.head.Upgrade && gateway.EqualFold(upgrade, websocket) && c.head.Minor == 1 && c.body.Done()
+	if c.upgrading {
+		return append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)
+	}
+	return append(out, "Connection: keep-alive\r\n"...)
+}
+
+// appendHead writes the head of the upstream's request, but for Connection, the body's
+// framing and the empty line, and returns what the client wants to upgrade to. via is how
+// the request came.
+func appendHead(out []byte, x *gateway.Exchange, via string) (_ []byte, upgrade string) {
 	r := &x.Request
 	out = append(out, r.Method...)
 	out = append(out, ' ')
@@ -372,7 +389,7 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	out = append(out, " HTTP/1.1\r\nHost: "...)
 	out = append(out, x.Upstream.HostHeader...)
 	out = append(out, "\r\n"...)
-	var forwardedFor, priorVia, upgrade string
+	var forwardedFor, priorVia string
 	trailers := false
 	for i := range r.Header.Fields() {
 		f := &r.Header.Fields()[i]
@@ -410,7 +427,7 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	if forwardedFor != "" {
 		out = append(out, forwardedFor...)
 		out = append(out, ", "...)
-		out = append(out, c.meta.PeerIP...)
+		out = append(out, x.Conn.PeerIP...)
 	} else {
 		out = append(out, x.ClientIP()...)
 	}
@@ -423,7 +440,7 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	if f.Port != "" {
 		out = append(out, f.Port...)
 	} else {
-		out = strconv.AppendInt(out, int64(c.meta.ServerPort), 10)
+		out = strconv.AppendInt(out, int64(x.Conn.ServerPort), 10)
 	}
 	out = append(out, "\r\nX-Forwarded-Path: "...)
 	out = append(out, f.Path...)
@@ -448,13 +465,7 @@ func (c *clientConn) appendHead(out []byte, x *gateway.Exchange) []byte {
 	if trailers {
 		out = append(out, "TE: trailers\r\n"...)
 	}
-	// Of upgrades only WebSocket's passes, as in Kong. One to HTTP/2 above all would open
-	// a way to the upstream that no route and no plugin sees.
-	c.upgrading = c.head.Upgrade && gateway.EqualFold(upgrade, websocket) && c.head.Minor == 1 && c.body.Done()
-	if c.upgrading {
-		return append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)
-	}
-	return append(out, "Connection: keep-alive\r\n"...)
+	return out, upgrade
 }
 
 // forwardedOf is what the upstream is told of the request: what a trusted peer says, else

@@ -160,6 +160,11 @@ var errQuiet = errors.New("proxy: nothing came for the service's time-out")
 // forward2 sends the request to its upstream and the answer to the client.
 func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
 	service := x.Upstream.Service
+	x.Times.UpstreamStart = time.Now()
+	if b, ok := x.Buffered(); !service.GRPC() && (ok || x.Stream() == nil) {
+		p.forwardWhole(w, r, x, b)
+		return
+	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	wait := max(service.ReadTimeout, service.ConnectTimeout)
@@ -182,7 +187,6 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 		out.Body, out.ContentLength = moving, x.Request.Length
 		defer func() { x.Times.BytesIn = moving.count.Load() }()
 	}
-	x.Times.UpstreamStart = time.Now()
 	var resp *http.Response
 	var err error
 	for try, start := 1, x.Times.UpstreamStart; ; try, start = try+1, time.Now() {
@@ -214,7 +218,9 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 		if r.Context().Err() != nil {
 			x.Times.ClientGone = true
 		}
-		p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
+		if !x.Times.ClientGone {
+			p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
+		}
 		unreachable(x, err)
 		p.reply2(w, r, x)
 		return
@@ -222,7 +228,17 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 	defer resp.Body.Close()
 	x.Times.UpstreamHeader = time.Now()
 	x.Times.UpstreamStatus = resp.StatusCode
-	p.relay2(w, r, x, resp, func() { quiet.Reset(service.ReadTimeout) })
+	x.Response.Header.Reset()
+	for name, values := range resp.Header {
+		if name == "Content-Length" {
+			continue // it is Response.Length
+		}
+		for _, v := range values {
+			x.Response.Header.AddValid(name, v)
+		}
+	}
+	p.relay2(w, r, x, answer{resp.StatusCode, resp.ContentLength, resp.Body, func() http.Header { return resp.Trailer }},
+		func() { quiet.Reset(service.ReadTimeout) })
 }
 
 // upstreamHeader is the header of the upstream's request.
@@ -266,22 +282,13 @@ func (p *Proxy) upstreamHeader(x *gateway.Exchange) http.Header {
 }
 
 // relay2 brings the upstream's answer to the client, piece by piece as it comes.
-func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, resp *http.Response, moved func()) {
+func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, a answer, moved func()) {
 	x.SetForwarded()
-	x.Response.Status, x.Response.Length = resp.StatusCode, resp.ContentLength
-	x.Response.Header.Reset()
-	for name, values := range resp.Header {
-		if name == "Content-Length" {
-			continue // it is Response.Length
-		}
-		for _, v := range values {
-			x.Response.Header.AddValid(name, v)
-		}
-	}
+	x.Response.Status, x.Response.Length = a.status, a.length
 	http1.DropNamed(&x.Response.Header)
-	body, length := io.Reader(resp.Body), resp.ContentLength
+	body, length := a.body, a.length
 	if x.BuffersResponse() && r.Method != "HEAD" {
-		whole, err := p.readWhole(resp.Body)
+		whole, err := p.readWhole(body)
 		if err != nil {
 			unreachable(x, err)
 			p.reply2(w, r, x)
@@ -303,7 +310,7 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		}
 		h.Add(f.Name, strings.Clone(f.Value)) // it is written when the exchange may have ended
 	}
-	if length >= 0 && !filters && resp.StatusCode != 204 && resp.StatusCode != 304 {
+	if length >= 0 && !filters && a.status != 204 && a.status != 304 {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	t := &x.Times
@@ -342,7 +349,7 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 		}
 	}
-	for name, values := range resp.Trailer {
+	for name, values := range a.trailer() {
 		for _, v := range values {
 			h.Add(http.TrailerPrefix+name, v)
 		}
