@@ -24,16 +24,45 @@ print("ratios and the CPU per request more than the rates.\n")
 print(f"- when: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, load average before the run {load}")
 cpu = first("grep -m1 'model name' /proc/cpuinfo | cut -d: -f2")
 print(f"- machine: {os.cpu_count()} × {cpu}, Linux {platform.release().split('-')[0]}, {first('go version').removeprefix('go version ')}")
-print(f"- peers: {first('nginx -v 2>&1 || /usr/sbin/nginx -v 2>&1')}, {first('fio --version')}, DuckDB by the same library, wrk\n")
+print(f"- peers: {first('nginx -v 2>&1 || /usr/sbin/nginx -v 2>&1')}, Caddy {first('caddy version')}, {first('fio --version')}, DuckDB by the same library, wrk, h2load\n")
 
-print("## Proxy: keep-alive, 64 connections, 1 KiB\n")
-print("| proxy | CPU µs/request | × nginx, median of rounds | bar | requests/s |\n|---|---|---|---|---|")
+def verdict(text, met):
+    return f"{text}: " + ("met" if met else "**missed**")
+
+
+# The gate's scenarios: how a line is known, its title, the bar for Sluice, and whether it is met.
+results = [r for r in lines if r.get("kind") == "result"]
+scenarios = [
+    (lambda r: r["proto"] == "h1" and not r["tls"] and not r["plugins"] and not r["rate"],
+     "Proxy: keep-alive, 64 connections, 1 KiB", lambda r, peers: verdict("≤ 1.25 × nginx", r["ratio"] <= 1.25)
+     + "; " + verdict("Caddy ≥ 4 ×", peers["caddy"] >= 4 * r["cpu_us_per_request"])),
+    (lambda r: r["tls"], "Proxy: the same with TLS to the client", lambda r, peers: verdict("≤ 0.95 × nginx with TLS", r["ratio"] <= 0.95)),
+    (lambda r: r["plugins"], "Proxy: 1,000 routes, key-auth, rate-limiting, prometheus and a JSON access log, against bare nginx",
+     lambda r, peers: verdict("≤ 1.9 × nginx", r["ratio"] <= 1.9)),
+    (lambda r: r["rate"], "Latency at a fixed rate, about 40 % of full", lambda r, peers: verdict("p99 ≤ 1.5 × nginx", r["p99_ms"] <= 1.5 * peers["p99 nginx"])),
+    (lambda r: r["proto"] == "h2", "HTTP/2 over TLS to the client, HTTP/1.1 to the upstream, 64 streams",
+     lambda r, peers: verdict("≥ 2 × Caddy per CPU", peers["caddy"] >= 2 * r["cpu_us_per_request"])),
+    (lambda r: r["proto"] == "grpc", "gRPC: unary calls of 256 bytes, 64 streams",
+     lambda r, peers: verdict("≥ 2 × Caddy per CPU", peers["caddy"] >= 2 * r["cpu_us_per_request"])),
+]
+for known, title, bar in scenarios:
+    rows = [r for r in results if known(r)]
+    if not rows:
+        continue
+    base = rows[0]["base"]
+    peers = {r["proxy"]: r["cpu_us_per_request"] for r in rows} | {"p99 " + r["proxy"]: r["p99_ms"] for r in rows}
+    print(f"## {title}\n")
+    print(f"| proxy | CPU µs/request | × {base}, median of rounds | requests/s | p99 ms | bar |\n|---|---|---|---|---|---|")
+    for r in rows:
+        met = bar(r, peers) if r["proxy"] == "sluice" else ""
+        print(f"| {r['proxy']} | {r['cpu_us_per_request']:.1f} | {r['ratio']:.2f} | {r['requests_per_second']:.0f} | {r['p99_ms']:.1f} | {met} |")
+    print()
 for r in lines:
-    if r.get("kind") == "result":
-        bar = ""
-        if r["proxy"] == "sluice":
-            bar = "≤ 1.3: " + ("met" if r["ratio_to_nginx"] <= 1.3 else "**missed**")
-        print(f"| {r['proxy']} | {r['cpu_us_per_request']:.1f} | {r['ratio_to_nginx']:.2f} | {bar} | {r['requests_per_second']:.0f} |")
+    if r.get("kind") == "websockets":
+        print("## WebSockets\n\n| figure | value | bar |\n|---|---|---|")
+        print(f"| memory with {r['open']} open | {r['rss_mb']:.0f} MB | {verdict('< 300 for 10,000', r['rss_mb'] < 300 * r['open'] / 10000)} |")
+        print(f"| memory before | {r['idle_rss_mb']:.0f} MB | |")
+        print(f"| CPU to open one and echo a frame | {r['cpu_us_per_connection']:.0f} µs | |")
 
 titles = {
     "collector": "Collector: events durable before the answer",

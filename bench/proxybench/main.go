@@ -43,17 +43,23 @@ func main() {
 	secure := flag.Bool("tls", false, "clients speak TLS")
 	proto := flag.String("proto", "h1", "what clients speak: h1, h2 (over TLS), or grpc (over TLS, unary calls of body bytes)")
 	rate := flag.Int("rate", 0, "requests per second, for latency under a load that is not full; 0 for as many as it takes")
+	sockets := flag.Int("websockets", 0, "open so many WebSockets through the sluice proxy, and nothing else")
 	dir := flag.String("dir", "", "internal: directory of the certificate")
 	flag.Parse()
+	raiseLimit()
 	var err error
 	switch *role {
 	case "upstream":
-		err = runUpstream(*body, *proto == "grpc")
+		err = runUpstream(*body, *proto)
 	case "sluice":
 		err = runSluice(*to, *dir, *profile, *plugins, *routes, *proto == "grpc")
 	case "fasthttp", "fasthttp-dressed":
 		err = runFasthttp(*to, *role == "fasthttp-dressed")
 	default:
+		if *sockets > 0 {
+			err = withDirectory(func(dir string) error { return runWebSockets(*sockets, dir) })
+			break
+		}
 		err = run(config{*rounds, *duration, *body, *connections, *only, *profile, *plugins, *routes, *secure, *proto, *rate})
 	}
 	if err != nil {
@@ -116,6 +122,11 @@ func run(c config) error {
 			return err
 		}
 	}
+	return withDirectory(func(dir string) error { return compare(c, dir) })
+}
+
+// withDirectory gives do a directory with a certificate in it.
+func withDirectory(do func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "proxybench")
 	if err != nil {
 		return err
@@ -124,6 +135,11 @@ func run(c config) error {
 	if err := certificate(dir); err != nil {
 		return err
 	}
+	return do(dir)
+}
+
+// compare measures the targets in turns.
+func compare(c config, dir string) error {
 	upstream, err := child("upstream", "-role", "upstream", "-body", strconv.Itoa(c.body), "-proto", c.proto)
 	if err != nil {
 		return err

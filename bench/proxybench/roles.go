@@ -40,14 +40,19 @@ func announce() (net.Listener, error) {
 }
 
 // runUpstream answers every request with a body of the given size, or with the message
-// that came, where the requests are gRPC's.
-func runUpstream(size int, grpc bool) error {
+// that came, where the requests are gRPC's or WebSockets'.
+func runUpstream(size int, proto string) error {
 	ln, err := announce()
 	if err != nil {
 		return err
 	}
-	if grpc {
+	switch proto {
+	case "grpc":
 		go serveGRPC(ln)
+		untilTold()
+		return nil
+	case "websocket":
+		go serveWebSockets(ln)
 		untilTold()
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 // Sizes of a connection's read buffer: small while heads go by, large for a body that
 // streams.
 const (
-	smallBuffer = 8 << 10
+	smallBuffer = 4 << 10
 	largeBuffer = 64 << 10
 )
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
@@ -96,11 +97,11 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte) (total int64) {
 // waiter returns a function that waits until a read would not block, so that a connection
 // on which nothing moves needs no buffer; nil where that cannot be told from outside.
 func waiter(c net.Conn) func() {
-	tc, ok := c.(*net.TCPConn)
+	sc, ok := c.(syscall.Conn) // not TLS, which may hold what it has read
 	if !ok {
 		return nil
 	}
-	raw, err := tc.SyscallConn()
+	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil
 	}
