@@ -7,6 +7,8 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/botdetection"
 	"sluice.dev/sluice/internal/service/gateway/plugin/correlationid"
 	"sluice.dev/sluice/internal/service/gateway/plugin/cors"
+	"sluice.dev/sluice/internal/service/gateway/plugin/grpcgateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/grpcweb"
 	"sluice.dev/sluice/internal/service/gateway/plugin/hmacauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/iprestriction"
 	"sluice.dev/sluice/internal/service/gateway/plugin/jwt"
@@ -21,6 +23,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/requestsize"
 	"sluice.dev/sluice/internal/service/gateway/plugin/responseratelimiting"
 	"sluice.dev/sluice/internal/service/gateway/plugin/session"
+	"sluice.dev/sluice/internal/service/gateway/plugin/standardwebhooks"
 	"sluice.dev/sluice/internal/service/gateway/plugin/termination"
 )
 
@@ -32,5 +35,6 @@ func kinds() []gateway.Plugin {
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
+		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(),
 	}
 }

@@ -15,9 +15,7 @@ import (
 func (p *Proxy) forward(c *clientConn, x *gateway.Exchange) {
 	service := x.Upstream.Service
 	if service.GRPC() {
-		x.Fail(426, "Please use HTTP2 protocol", gateway.Field{Name: "Connection", Value: "Upgrade"},
-			gateway.Field{Name: "Upgrade", Value: "HTTP/2"})
-		c.reply(x)
+		p.forwardGRPC(c, x)
 		return
 	}
 	body, whole, err := c.payload(x)
@@ -554,15 +552,3 @@ func (uc *upstreamConn) readHeadWithin(x *gateway.Exchange, wait time.Duration) 
 		// 100 and 103 concern the hop; the final answer follows.
 	}
 }
-
-func isIdempotent(method string) bool {
-	switch method {
-	case "POST", "PATCH", "LOCK", "CONNECT":
-		return false
-	}
-	return true
-}
-
-// wantsLength reports whether a request of the method says "Content-Length: 0" when it has
-// no body (RFC 9110 section 8.6).
-func wantsLength(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }

@@ -295,6 +295,7 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 			return
 		}
 		x.Response.Body = whole
+		takeTrailer(x, a.trailer())
 		if p.gw.Response(x); x.Answered() {
 			p.reply2(w, r, x)
 			return
@@ -330,6 +331,9 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		moved()
 		data := (*buf)[:n]
 		if filters {
+			if err == io.EOF {
+				takeTrailer(x, a.trailer())
+			}
 			data = p.gw.BodyFilter(x, data, err == io.EOF)
 		}
 		if len(data) > 0 {
@@ -355,6 +359,16 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 		}
 	}
 	x.Times.End = time.Now()
+}
+
+// takeTrailer shows plugins the trailer of an answer whose body has been read.
+func takeTrailer(x *gateway.Exchange, trailer http.Header) {
+	x.Response.Trailer.Reset()
+	for name, values := range trailer {
+		for _, v := range values {
+			x.Response.Trailer.AddValid(name, v)
+		}
+	}
 }
 
 // movingBody is a request body that keeps the time-out from firing while it moves.

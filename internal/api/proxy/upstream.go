@@ -247,3 +247,15 @@ func unreachable(x *gateway.Exchange, err error) {
 		x.FailPlain(502, "An invalid response was received from the upstream server")
 	}
 }
+
+func isIdempotent(method string) bool {
+	switch method {
+	case "POST", "PATCH", "LOCK", "CONNECT":
+		return false
+	}
+	return true
+}
+
+// wantsLength reports whether a request of the method says "Content-Length: 0" when it has
+// no body (RFC 9110 section 8.6).
+func wantsLength(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }

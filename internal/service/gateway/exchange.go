@@ -96,6 +96,9 @@ type Response struct {
 	Body   []byte        // of an answer a plugin gave, and while Responders act; else an upstream's body is streamed
 	Stream io.ReadCloser // of an answer a plugin gave by RespondStream; the engine closes it
 	Length int64         // of an upstream's body; -1 where it is unknown
+	// Trailer is that of an upstream's answer over HTTP/2, from when its body has ended: body
+	// filters have it with the last chunk, all of them where the answer is read as a whole.
+	Trailer Header
 }
 
 // Upstream says where and how the request is forwarded. It is set when a route has
@@ -106,6 +109,7 @@ type Upstream struct {
 	HostHeader string
 	Address    netip.AddrPort // where the attempt in progress goes
 
+	callsGRPC   bool
 	derived     bool   // HostHeader follows from where the request goes
 	derivedHost string // what it was last derived as: anything else was set by a plugin
 }
@@ -142,6 +146,22 @@ type Times struct {
 	UpstreamStatus int
 	ClientGone     bool // the client left before the answer was written
 }
+
+// CallGRPC turns the request into a call of gRPC, whatever the client speaks: of the method
+// at path, with body, which is frames. It is for plugins that translate the answer as well.
+func (x *Exchange) CallGRPC(path string, body []byte) {
+	r := &x.Request
+	r.Method, r.RawQuery, r.HasQuery = "POST", "", false
+	r.Header.Set("Content-Type", "application/grpc")
+	r.Header.Set("TE", "trailers")
+	r.Header.Del("Accept-Encoding")
+	r.Header.Del("Grpc-Accept-Encoding") // what is compressed could not be translated
+	x.SetBody(body)
+	x.Upstream.Path, x.Upstream.callsGRPC = path, true
+}
+
+// CallsGRPC reports whether CallGRPC was called.
+func (u *Upstream) CallsGRPC() bool { return u.callsGRPC }
 
 type value struct{ key, value any }
 

@@ -1,0 +1,61 @@
+package protofile_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice.dev/sluice/internal/service/gateway/plugin/protofile"
+)
+
+func TestBadFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "outside.proto"), []byte("syntax = \"proto3\";"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inner := filepath.Join(dir, "in")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	bind := func(path string) string {
+		return `syntax = "proto3"; import "google/api/annotations.proto"; message M {}
+service S { rpc Do(M) returns (M) { option (google.api.http) = { get: "` + path + `" }; } }`
+	}
+	for want, src := range map[string]string{
+		"":                         bind("/a/{b}"),
+		"syntax error":             "syntax = \"proto3\"; message {",
+		"escapes":                  "syntax = \"proto3\"; import \"../outside.proto\";",
+		"no such file":             "syntax = \"proto3\"; import \"nowhere.proto\";",
+		"start with a slash":       bind("a"),
+		"bad variable":             bind("/{1}"),
+		"not a regular file of at": "// " + strings.Repeat("x", 1<<20),
+	} {
+		path := filepath.Join(inner, "x.proto")
+		if err := os.WriteFile(path, []byte(src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := protofile.Load(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	if _, err := protofile.Load(filepath.Join(dir, "nowhere", "x.proto")); err == nil || strings.Contains(err.Error(), dir) {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add(protofile.AppendFrame(nil, 0, []byte("abc")), 10)
+	f.Add([]byte{0, 255, 255, 255, 255}, 10)
+	f.Fuzz(func(t *testing.T, b []byte, limit int) {
+		message, rest, ok, err := protofile.CutFrame(b, max(limit, 0))
+		if err != nil || !ok {
+			return
+		}
+		if got := append(protofile.AppendFrame(nil, 0, message), rest...); !bytes.Equal(got, b) || len(message) > limit {
+			t.Errorf("%x gives %x and %x", b, message, rest)
+		}
+	})
+}
