@@ -39,13 +39,8 @@ const nested = `{"_format_version": "3.0", "_comment": "x",
  "plugins": [{"name": "key-auth", "service": "s", "config": {"key_names": ["x"]}}]}`
 
 func newDeclared(t testing.TB) *gateway.Gateway {
-	return gatewaytest.New(t, []gateway.Plugin{keyauth.New(), basicauth.New()}, func(d *gateway.Deps) { d.Clock = stopped{} })
+	return gatewaytest.New(t, []gateway.Plugin{keyauth.New(), basicauth.New()}, func(d *gateway.Deps) { d.Clock = gatewaytest.NewClock(time.Unix(1_800_000_000, 0)) })
 }
-
-// stopped is a clock.
-type stopped struct{}
-
-func (stopped) Now() time.Time { return time.Unix(1_800_000_000, 0) }
 
 func count(g *gateway.Gateway, collection string) int {
 	e, _ := g.Entity(collection)

@@ -170,12 +170,8 @@ func TestInstancesCloseAfterTheirLastExchange(t *testing.T) {
 	}
 }
 
-type movingClock struct{ now time.Time }
-
-func (c *movingClock) Now() time.Time { return c.now }
-
 func TestTimestamps(t *testing.T) {
-	clock := &movingClock{time.Unix(1_800_000_000, 0)}
+	clock := gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g := gatewaytest.New(t, nil, func(d *gateway.Deps) { d.Clock = clock })
 	e, _ := g.Entity("services")
 	check := func(what string, r schema.Record, err error, created, updated float64) {
@@ -186,10 +182,10 @@ func TestTimestamps(t *testing.T) {
 	}
 	r, err := g.Create(t.Context(), e, schema.Record{"name": "s", "host": "h"})
 	check("create", r, err, 1_800_000_000, 1_800_000_000)
-	clock.now = clock.now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	r, err = g.Patch(t.Context(), e, "s", schema.Record{"port": 81.0})
 	check("patch", r, err, 1_800_000_000, 1_800_000_060)
-	clock.now = clock.now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	r, err = g.Replace(t.Context(), e, "s", schema.Record{"host": "h"})
 	check("replace", r, err, 1_800_000_000, 1_800_000_120)
 }

@@ -14,11 +14,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type fixedClock struct{}
-
 var now = time.Unix(1_800_000_000, 0).UTC()
-
-func (fixedClock) Now() time.Time { return now }
 
 func header(headers, signed string) string {
 	mac := hmac.New(sha256.New, []byte("shared"))
@@ -28,7 +24,7 @@ func header(headers, signed string) string {
 }
 
 func TestHMACAuth(t *testing.T) {
-	g := gatewaytest.New(t, []gateway.Plugin{hmacauth.New()}, func(d *gateway.Deps) { d.Clock = fixedClock{} })
+	g := gatewaytest.New(t, []gateway.Plugin{hmacauth.New()}, func(d *gateway.Deps) { d.Clock = gatewaytest.NewClock(now) })
 	gatewaytest.Route(t, g)
 	gatewaytest.Create(t, g, "hmacauth_credentials", schema.Record{"username": "bob", "secret": "shared", "consumer": gatewaytest.Consumer(t, g, "robert")})
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": "hmac-auth", "config": schema.Record{

@@ -21,15 +21,11 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type fixedClock struct{}
-
 var now = time.Unix(1_800_000_000, 0)
-
-func (fixedClock) Now() time.Time { return now }
 
 func setup(t *testing.T, config schema.Record) (*gateway.Gateway, schema.Record) {
 	t.Helper()
-	g := gatewaytest.New(t, []gateway.Plugin{jwt.New()}, func(d *gateway.Deps) { d.Clock = fixedClock{} })
+	g := gatewaytest.New(t, []gateway.Plugin{jwt.New()}, func(d *gateway.Deps) { d.Clock = gatewaytest.NewClock(now) })
 	gatewaytest.Route(t, g)
 	alice := gatewaytest.Consumer(t, g, "alice")
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": "jwt", "config": config})

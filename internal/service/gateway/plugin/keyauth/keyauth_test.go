@@ -11,13 +11,9 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct{ now time.Time }
-
-func (c *movingClock) Now() time.Time { return c.now }
-
-func setup(t *testing.T, config schema.Record) (*gateway.Gateway, *movingClock) {
+func setup(t *testing.T, config schema.Record) (*gateway.Gateway, *gatewaytest.Clock) {
 	t.Helper()
-	clock := &movingClock{time.Unix(1_800_000_000, 0)}
+	clock := gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g := gatewaytest.New(t, []gateway.Plugin{keyauth.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	gatewaytest.Create(t, g, "services", schema.Record{"name": "s", "host": "h"})
 	gatewaytest.Create(t, g, "routes", schema.Record{"paths": []any{"/"}, "service": schema.Record{"name": "s"}})
@@ -111,11 +107,11 @@ func TestHideCredentials(t *testing.T) {
 func TestKeysEnd(t *testing.T) {
 	g, clock := setup(t, schema.Record{})
 	ask := func() int { return gatewaytest.Do(g, gatewaytest.Request{Header: []string{"apikey", "brief"}}).Status }
-	clock.now = clock.now.Add(9 * time.Second)
+	clock.Pass(9 * time.Second)
 	if ask() != 0 {
 		t.Error("the key has ended too early")
 	}
-	clock.now = clock.now.Add(time.Second)
+	clock.Pass(time.Second)
 	if ask() != 401 {
 		t.Error("the key outlives its ttl")
 	}

@@ -18,23 +18,6 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *movingClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *movingClock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // trusted names the file that the process takes for the system's authorities.
 var trusted string
 
@@ -53,9 +36,9 @@ func TestMain(m *testing.M) {
 
 func ldapHeader(s string) string { return "ldap " + base64.StdEncoding.EncodeToString([]byte(s)) }
 
-func setup(t *testing.T, port int, config schema.Record) (g *gateway.Gateway, clock *movingClock, ask func(header ...string) gatewaytest.Result) {
+func setup(t *testing.T, port int, config schema.Record) (g *gateway.Gateway, clock *gatewaytest.Clock, ask func(header ...string) gatewaytest.Result) {
 	t.Helper()
-	clock = &movingClock{now: time.Unix(1_800_000_000, 0)}
+	clock = gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g = gatewaytest.New(t, []gateway.Plugin{ldapauth.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	gatewaytest.Route(t, g)
 	gatewaytest.Consumer(t, g, "nobody")
@@ -174,14 +157,14 @@ func TestAgainstOpenLDAP(t *testing.T) {
 			t.Fatal("before the directory ends")
 		}
 		server.stop()
-		clock.pass(59 * time.Second)
+		clock.Pass(59 * time.Second)
 		if got := ask("Authorization", right); got.Status != 0 {
 			t.Errorf("a right password is forgotten: %+v", got)
 		}
 		if got := ask("Authorization", wrong); got.Status != 500 {
 			t.Errorf("a wrong password is remembered: %+v", got)
 		}
-		clock.pass(time.Second)
+		clock.Pass(time.Second)
 		if got := ask("Authorization", right); got.Status != 500 || !gatewaytest.Says(got, "An unexpected error occurred") {
 			t.Errorf("a right password is remembered for too long: %+v", got)
 		}

@@ -18,35 +18,18 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *movingClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *movingClock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 const callback = "https://app.example/cb?keep=1"
 
 type world struct {
 	t     *testing.T
 	g     *gateway.Gateway
-	clock *movingClock
+	clock *gatewaytest.Clock
 }
 
 // setup makes two services, /a and /b, with the plugin on each, and three clients of alice.
 func setup(t *testing.T, config schema.Record) *world {
 	t.Helper()
-	clock := &movingClock{now: time.Unix(1_800_000_000, 0)}
+	clock := gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g := gatewaytest.New(t, []gateway.Plugin{oauth2.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	c := schema.Record{"provision_key": "provision", "enable_authorization_code": true, "scopes": []any{"read", "write"}}
 	maps.Copy(c, config)
@@ -153,7 +136,7 @@ func TestCodesAreBound(t *testing.T) {
 		"late":             {agreed, "client_id=app&client_secret=secret", "/a", 300 * time.Second},
 	} {
 		code := w.code(c.ask)
-		w.clock.pass(c.wait)
+		w.clock.Pass(c.wait)
 		status, a, _ := w.post(c.path+"/oauth2/token", "grant_type=authorization_code&code="+code+"&"+c.exchange)
 		if status != 400 || a["error"] != "invalid_request" || a["error_description"] != "Invalid code" {
 			t.Errorf("%s: %d %v", name, status, a)
@@ -324,7 +307,7 @@ func TestRefresh(t *testing.T) {
 			s, a, _ := w.post("/a/oauth2/token", "grant_type=refresh_token&client_secret=secret&client_id="+id+"&refresh_token="+token.(string))
 			return s, a
 		}
-		if w.clock.pass(101 * time.Second); w.use("/a", first["access_token"].(string)).Status != 401 {
+		if w.clock.Pass(101 * time.Second); w.use("/a", first["access_token"].(string)).Status != 401 {
 			t.Error("an old token is good")
 		}
 		if status, a := refresh(first["refresh_token"], "hashed"); status != 400 || a["error"] != "invalid_client" {
@@ -344,7 +327,7 @@ func TestRefresh(t *testing.T) {
 		if status, _ := refresh(first["refresh_token"], "app"); (status == 200) != reuse {
 			t.Errorf("the refresh token again: %d", status)
 		}
-		w.clock.pass(1001 * time.Second)
+		w.clock.Pass(1001 * time.Second)
 		if status, _ := refresh(second["refresh_token"], "app"); status != 400 {
 			t.Error("a refresh token is good for ever")
 		}

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,26 +18,9 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *movingClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *movingClock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func setup(t *testing.T, p *provider, config schema.Record) (*gateway.Gateway, *movingClock) {
+func setup(t *testing.T, p *provider, config schema.Record) (*gateway.Gateway, *gatewaytest.Clock) {
 	t.Helper()
-	clock := &movingClock{now: time.Unix(1_800_000_000, 0)}
+	clock := gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g := gatewaytest.New(t, []gateway.Plugin{openidconnect.New(), session.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	gatewaytest.Route(t, g)
 	gatewaytest.Consumer(t, g, "alice")
@@ -152,7 +134,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Fatal("the first key")
 	}
 	p.publish(next)
-	clock.pass(31 * time.Second)
+	clock.Pass(31 * time.Second)
 	if r := ask(g, next.sign(t, claims)); r.Status != 0 {
 		t.Errorf("a new key is not looked for: %+v", r)
 	}
@@ -167,7 +149,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("unknown keys cause %d fetches", p.fetches-before)
 	}
 	p.Close()
-	clock.pass(2 * time.Hour)
+	clock.Pass(2 * time.Hour)
 	if ask(g, next.sign(t, claims)).Status != 0 {
 		t.Error("what was known is lost with the provider")
 	}
@@ -219,7 +201,7 @@ func TestIntrospection(t *testing.T) {
 		}
 	}
 	delete(p.active, "opaque")
-	clock.pass(51 * time.Second)
+	clock.Pass(51 * time.Second)
 	if r := ask(g, "opaque"); r.Consumer != "nobody" {
 		t.Errorf("an expired token is remembered: %+v", r)
 	}
@@ -241,7 +223,7 @@ func TestBasicCredentials(t *testing.T) {
 		default:
 			return 400, map[string]any{"error": "invalid_grant"}
 		}
-		return 200, map[string]any{"access_token": k.sign(t, map[string]any{"iss": p.URL, "sub": who, "exp": clock.now.Unix() + 60}), "expires_in": 60}
+		return 200, map[string]any{"access_token": k.sign(t, map[string]any{"iss": p.URL, "sub": who, "exp": clock.Now().Unix() + 60}), "expires_in": 60}
 	}
 	try := func(credentials string) gatewaytest.Result {
 		return gatewaytest.Do(g, gatewaytest.Request{Header: []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(credentials))}})

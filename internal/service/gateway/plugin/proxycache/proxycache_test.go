@@ -11,20 +11,16 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct{ now time.Time }
-
-func (c *movingClock) Now() time.Time { return c.now }
-
 type rig struct {
 	t     *testing.T
 	g     *gateway.Gateway
 	kind  gateway.Plugin
-	clock *movingClock
+	clock *gatewaytest.Clock
 	id    string
 }
 
 func newRig(t *testing.T, config schema.Record) *rig {
-	r := &rig{t: t, kind: proxycache.New(proxycache.Deps{MaxBytes: 64 << 10}), clock: &movingClock{time.Unix(1_800_000_000, 0)}}
+	r := &rig{t: t, kind: proxycache.New(proxycache.Deps{MaxBytes: 64 << 10}), clock: gatewaytest.NewClock(time.Unix(1_800_000_000, 0))}
 	r.g = gatewaytest.New(t, []gateway.Plugin{r.kind}, func(d *gateway.Deps) { d.Clock = r.clock })
 	gatewaytest.Route(t, r.g)
 	config["strategy"] = "memory"
@@ -60,7 +56,7 @@ func TestLife(t *testing.T) {
 	r := newRig(t, schema.Record{"cache_ttl": 10.0, "storage_ttl": 60.0})
 	first := r.ask("/a?x=1&y=2", "one", []string{"X-Up", "1", "X-RateLimit-Remaining-Minute", "4", "Connection", "X-Up"}, nil)
 	r.is("first", first, "Miss", "one")
-	r.clock.now = r.clock.now.Add(7 * time.Second)
+	r.clock.Pass(7 * time.Second)
 	hit := r.ask("/a?y=2&x=1", "two", nil, nil)
 	r.is("second", hit, "Hit", "one")
 	if h := hit.Header; hit.Status != 200 || h.Get("Age") != "7" || h.Get("X-Up") != "1" || h.Get("X-Cache-Key") != first.Header.Get("X-Cache-Key") ||
@@ -69,10 +65,10 @@ func TestLife(t *testing.T) {
 	}
 	r.is("another argument", r.ask("/a?y=2&x=2", "three", nil, nil), "Miss", "three")
 	r.is("another case", r.ask("/A?x=1&y=2", "four", nil, nil), "Miss", "four")
-	r.clock.now = r.clock.now.Add(4 * time.Second)
+	r.clock.Pass(4 * time.Second)
 	r.is("stale", r.ask("/a?x=1&y=2", "five", nil, nil), "Refresh", "five")
 	r.is("renewed", r.ask("/a?x=1&y=2", "six", nil, nil), "Hit", "five")
-	r.clock.now = r.clock.now.Add(2 * time.Minute)
+	r.clock.Pass(2 * time.Minute)
 	r.is("no longer kept", r.ask("/a?x=1&y=2", "seven", nil, nil), "Miss", "seven")
 }
 
@@ -121,13 +117,13 @@ func TestCacheControl(t *testing.T) {
 		if got := r.ask("/", c.name, answer, header).Header.Get("X-Cache-Status"); got != c.status {
 			t.Errorf("%s: %s, want %s", c.name, got, c.status)
 		}
-		r.clock.now = r.clock.now.Add(5 * time.Second)
+		r.clock.Pass(5 * time.Second)
 	}
 	if got := r.ask("/new", "", nil, []string{"Cache-Control", "only-if-cached"}); got.Status != 504 || !gatewaytest.Says(got, "gateway timeout") {
 		t.Errorf("only-if-cached: %d %s", got.Status, got.Body)
 	}
 	r.is("authorized", r.ask("/", "mine", []string{"Cache-Control", "s-maxage=10"}, []string{"Authorization", "Basic x"}), "Bypass", "mine")
-	expires := []string{"Expires", r.clock.now.Add(time.Minute).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+	expires := []string{"Expires", r.clock.Now().Add(time.Minute).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
 	r.is("expires", r.ask("/e", "e", expires, nil), "Miss", "e")
 	r.is("expires later", r.ask("/e", "f", nil, nil), "Hit", "e")
 }

@@ -15,25 +15,13 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *movingClock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now }
-func (c *movingClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func setup(t testing.TB, at string, config schema.Record) (*gateway.Gateway, *movingClock, schema.Record) {
+func setup(t testing.TB, at string, config schema.Record) (*gateway.Gateway, *gatewaytest.Clock, schema.Record) {
 	t.Helper()
 	now, err := time.Parse(time.RFC3339, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clock := &movingClock{now: now}
+	clock := gatewaytest.NewClock(now)
 	g := gatewaytest.New(t, []gateway.Plugin{keyauth.New(), ratelimiting.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	gatewaytest.Create(t, g, "services", schema.Record{"name": "s", "host": "h"})
 	gatewaytest.Create(t, g, "routes", schema.Record{"paths": []any{"/"}, "service": schema.Record{"name": "s"}})
@@ -57,15 +45,15 @@ func TestHeadersAndRefusal(t *testing.T) {
 			t.Errorf("%s", got.Body)
 		}
 	}
-	clock.add(14 * time.Second)
+	clock.Pass(14 * time.Second)
 	if gatewaytest.Do(g, gatewaytest.Request{}).Status != 429 {
 		t.Error("the window ended too early")
 	}
-	clock.add(time.Second)
+	clock.Pass(time.Second)
 	if got := gatewaytest.Do(g, gatewaytest.Request{}); got.Status != 0 || got.Header.Get("X-RateLimit-Remaining-Hour") != "97" {
 		t.Errorf("a refused request counted: %v", got.Header.Fields())
 	}
-	clock.add(-time.Minute)
+	clock.Pass(-time.Minute)
 	passed := 0
 	for range 4 {
 		if gatewaytest.Do(g, gatewaytest.Request{}).Status == 0 {
@@ -89,11 +77,11 @@ func TestCalendarWindows(t *testing.T) {
 		if s := gatewaytest.Do(g, gatewaytest.Request{}).Status; s != 0 {
 			t.Errorf("%s: %d", period, s)
 		}
-		clock.add(c.left - time.Second)
+		clock.Pass(c.left - time.Second)
 		if got := gatewaytest.Do(g, gatewaytest.Request{}); c.left > time.Second && (got.Status != 429 || got.Header.Get("Retry-After") != "1") {
 			t.Errorf("%s: the window ended too early: %d %v", period, got.Status, got.Header.Fields())
 		}
-		clock.add(time.Second)
+		clock.Pass(time.Second)
 		if s := gatewaytest.Do(g, gatewaytest.Request{}).Status; s != 0 {
 			t.Errorf("%s: the window did not end: %d", period, s)
 		}

@@ -13,15 +13,11 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-type movingClock struct{ now time.Time }
-
-func (c *movingClock) Now() time.Time { return c.now }
-
 // browser keeps cookies as a browser does.
 type browser struct {
 	t       *testing.T
 	g       *gateway.Gateway
-	clock   *movingClock
+	clock   *gatewaytest.Clock
 	cookies map[string]string
 	last    gatewaytest.Result
 }
@@ -67,11 +63,11 @@ func (b *browser) login() string {
 	return b.do(gatewaytest.Request{Header: []string{"apikey", "right"}})
 }
 
-func (b *browser) pass(d time.Duration) { b.clock.now = b.clock.now.Add(d) }
+func (b *browser) pass(d time.Duration) { b.clock.Pass(d) }
 
 func setup(t *testing.T, config schema.Record) *browser {
 	t.Helper()
-	clock := &movingClock{time.Unix(1_800_000_000, 0)}
+	clock := gatewaytest.NewClock(time.Unix(1_800_000_000, 0))
 	g := gatewaytest.New(t, []gateway.Plugin{keyauth.New(), session.New()}, func(d *gateway.Deps) { d.Clock = clock })
 	gatewaytest.Route(t, g)
 	alice := gatewaytest.Consumer(t, g, "alice")
