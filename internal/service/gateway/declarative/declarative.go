@@ -8,6 +8,9 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/service/gateway/schema"
@@ -29,7 +32,7 @@ func Parse(text []byte) (schema.Record, error) {
 			return record(v)
 		}
 	}
-	if err := yaml.Unmarshal(text, &v); err != nil {
+	if err := decode(text, &v); err != nil {
 		return nil, Unreadable.New("failed parsing declarative configuration: %s", yaml.FormatError(err, false, false))
 	}
 	nodes := 0
@@ -38,6 +41,38 @@ func Parse(text []byte) (schema.Record, error) {
 		return nil, err
 	}
 	return record(plain)
+}
+
+// maxDepth bounds how deep lists and maps are nested in one another by brackets, or by
+// dashes on one line. The parser's time and memory grow with the square of it, and a few
+// bytes make a level.
+const maxDepth = 100
+
+// decode reads the first document of a YAML text.
+func decode(text []byte, v *any) error {
+	tokens := lexer.Tokenize(string(text))
+	brackets, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType:
+			if t.Position.Line != line {
+				line, dashes = t.Position.Line, 0
+			}
+			dashes++
+		}
+		if brackets > maxDepth || dashes > maxDepth {
+			return fmt.Errorf("[%d:%d] nested more than %d levels deep", t.Position.Line, t.Position.Column, maxDepth)
+		}
+	}
+	file, err := parser.Parse(tokens, 0)
+	if err != nil || len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return err
+	}
+	return yaml.NodeToValue(file.Docs[0].Body, v)
 }
 
 func record(v any) (schema.Record, error) {

@@ -133,10 +133,14 @@ func Nest(pairs [][2]string) Record {
 	return out
 }
 
+// maxNesting is how deep the names of a form nest; what goes deeper stays in one piece,
+// which is the name of no field.
+const maxNesting = 64
+
 // segments cuts a form name at its dots and brackets.
 func segments(name string) []string {
 	name = strings.ReplaceAll(strings.ReplaceAll(name, "]", ""), "[", ".")
-	return strings.Split(name, ".")
+	return strings.SplitN(name, ".", maxNesting)
 }
 
 func nest(r Record, path []string, value string) {

@@ -382,12 +382,7 @@ func (f *Field) Distinct(r Record) {
 			if c.Kind != Set {
 				continue
 			}
-			kept := v[:0:0]
-			for _, e := range v {
-				if !slices.ContainsFunc(kept, func(k any) bool { return Equal(k, e) }) {
-					kept = append(kept, e)
-				}
-			}
+			kept := distinct(v)
 			if len(kept) != len(v) {
 				r[c.Name] = kept
 			}
@@ -397,6 +392,27 @@ func (f *Field) Distinct(r Record) {
 			}
 		}
 	}
+}
+
+// distinct returns the values of a list once each, in their order.
+func distinct(list []any) []any {
+	kept := make([]any, 0, len(list))
+	seen := make(map[any]bool, len(list)) // by value what a map can hold: lists grow long
+	for _, v := range list {
+		switch v.(type) {
+		case Record, []any:
+			if slices.ContainsFunc(kept, func(k any) bool { return Equal(k, v) }) {
+				continue
+			}
+		default:
+			if seen[v] {
+				continue
+			}
+			seen[v] = true
+		}
+		kept = append(kept, v)
+	}
+	return kept
 }
 
 // Equal compares two JSON values.
