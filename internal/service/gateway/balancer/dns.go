@@ -156,12 +156,19 @@ func (d *DNS) Refresh(ctx context.Context, name string) (Answer, error) {
 // ask resolves a name, once for all who ask at the same time, and remembers the answer.
 func (d *DNS) ask(ctx context.Context, name string) (Answer, error) {
 	done := d.flight.DoChan(name, func() (any, error) {
+		// Who looked just before the last flight's answer was remembered comes too late for it.
+		d.mu.RLock()
+		e := d.names[name]
+		d.mu.RUnlock()
+		if e != nil && d.cfg.Clock.Now().Before(e.until) {
+			return e.answer, e.err
+		}
 		d.slots <- struct{}{}
 		defer func() { <-d.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), 3*d.cfg.Timeout)
 		defer cancel()
 		records, ttl, err := d.resolve(ctx, name, 0)
-		e := d.remember(name, records, ttl, err)
+		e = d.remember(name, records, ttl, err)
 		return e.answer, e.err
 	})
 	select {
