@@ -103,6 +103,7 @@ func (p *predicate) setField(s string, sub Subsystem) error {
 			return nil
 		}
 	}
+	//lint:ignore ST1005 these are the words of Kong's router
 	return fmt.Errorf("Unknown LHS field: %s", s)
 }
 

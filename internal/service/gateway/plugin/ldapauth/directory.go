@@ -107,7 +107,7 @@ func (d *directory) take() (conn *ldap.Conn, kept bool, err error) {
 		last.conn.Close()
 	}
 	d.mu.Unlock()
-	conn, err = ldap.DialURL(d.url, ldap.DialWithTLSDialer(d.tls, &net.Dialer{Timeout: d.timeout}))
+	conn, err = ldap.DialURL(d.url, ldap.DialWithDialer(&net.Dialer{Timeout: d.timeout}), ldap.DialWithTLSConfig(d.tls))
 	if err != nil {
 		return nil, false, err
 	}

@@ -74,7 +74,7 @@ func (s *state) encode(dst []byte, v glua.LValue, depth int) (_ []byte, err erro
 		return strconv.AppendBool(dst, bool(v)), nil
 	case glua.LNumber:
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, errors.New("Cannot serialise number: must not be NaN or Inf")
+			return nil, errNumber
 		}
 		return appendNumber(dst, float64(v)), nil
 	case glua.LString:

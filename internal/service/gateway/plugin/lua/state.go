@@ -47,9 +47,9 @@ type state struct {
 	retired  int64                    // programs the engine had closed when loaded was last swept
 	dead     bool
 
-	null, emptyArray, exit     *glua.LUserData
-	arrayMeta, emptyMeta, hush *glua.LTable // hush: of tables that are not to be written
-	headerMeta                 *glua.LTable
+	null, emptyArray, exit *glua.LUserData
+	arrayMeta, emptyMeta   *glua.LTable
+	headerMeta             *glua.LTable
 
 	// Of the call in progress.
 	unit  *Unit

@@ -79,8 +79,12 @@ const maxNesting = 100
 var (
 	errNesting = errors.New("a table nests too deeply, or within itself")
 	errFuncs   = errors.New("a function or thread cannot be encoded")
-	errSparse  = errors.New("Cannot serialise table: excessively sparse array")
-	errKeys    = errors.New("Cannot serialise table: table key must be a number or string")
+	//lint:ignore ST1005 these are the words of lua-cjson
+	errSparse = errors.New("Cannot serialise table: excessively sparse array")
+	//lint:ignore ST1005 these are the words of lua-cjson
+	errKeys = errors.New("Cannot serialise table: table key must be a number or string")
+	//lint:ignore ST1005 these are the words of lua-cjson
+	errNumber = errors.New("Cannot serialise number: must not be NaN or Inf")
 )
 
 // plain makes a value of JSON from one of Lua. A table with keys 1 to n alone is an array.
@@ -99,7 +103,7 @@ func (s *state) plainAt(v glua.LValue, depth int) (any, error) {
 		if f := float64(v); !math.IsNaN(f) && !math.IsInf(f, 0) {
 			return f, nil
 		}
-		return nil, errors.New("Cannot serialise number: must not be NaN or Inf")
+		return nil, errNumber
 	case glua.LString:
 		return strings.ToValidUTF8(string(v), "\uFFFD"), nil
 	case *glua.LUserData:

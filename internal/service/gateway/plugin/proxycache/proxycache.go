@@ -137,7 +137,6 @@ type visit struct {
 	status string
 	age    int // of a hit
 	keep   *answer
-	large  bool
 }
 
 // Access implements gateway.Accessor.
