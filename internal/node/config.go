@@ -72,6 +72,8 @@ type Config struct {
 		LuaPath string `yaml:"lua_path" doc:"directory with kong/plugins/NAME/{handler,schema}.lua of plugins written in Lua"`
 		Plugins string `yaml:"plugins" doc:"names of the plugins in gate.lua_path, separated by commas"`
 
+		WasmFilters string `yaml:"wasm_filters_path" doc:"directory with NAME.wasm, and perhaps NAME.meta.json, of filters that speak Proxy-Wasm; they are on where it is set"`
+
 		UpstreamIdle        int           `yaml:"upstream_idle" doc:"idle connections kept to an upstream's address"`
 		UpstreamRequests    int           `yaml:"upstream_requests" doc:"requests after which a connection to an upstream is not used again"`
 		UpstreamIdleTimeout time.Duration `yaml:"upstream_idle_timeout" doc:"how long a connection to an upstream is kept idle"`

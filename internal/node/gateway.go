@@ -19,6 +19,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/declarative"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 	"sluice.dev/sluice/internal/service/gateway/plugin/lua"
+	"sluice.dev/sluice/internal/service/gateway/plugin/wasm"
 	"sluice.dev/sluice/internal/service/gateway/references"
 )
 
@@ -46,7 +47,11 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	if err != nil {
 		return err
 	}
-	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Resolver: resolver, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
+	filters, err := c.filters(ctx, b.log, s.observers.nodeID)
+	if err != nil {
+		return err
+	}
+	if s.gateway, err = gateway.New(gateway.Deps{Store: entities, Filters: filters, Resolver: resolver, Clock: b.clock, Log: b.log, Observe: m.exchange, Secret: os.LookupEnv,
 		Flavor: gateway.Flavor(c.Gate.RouterFlavor), DebugHeader: c.Gate.DebugHeader,
 		Audit: changes{s.audit, b.log}.record,
 		Plugins: s.observers.with(append(kinds(), scripts...),
@@ -71,6 +76,19 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	}
 	b.jobs.Go("declarative configuration", w.run)
 	return nil
+}
+
+// filters compiles the filters in WebAssembly; nil where there are none. Their memory goes
+// with the process.
+func (c *Config) filters(ctx context.Context, log *slog.Logger, nodeID string) (gateway.Filters, error) {
+	if c.Gate.WasmFilters == "" {
+		return nil, nil
+	}
+	e, err := wasm.New(ctx, wasm.Config{Path: c.Gate.WasmFilters}, wasm.Deps{Clock: clock.System{}, Log: log, NodeID: nodeID})
+	if err != nil {
+		return nil, config.Invalid.Wrap(err, "gate.wasm_filters_path")
+	}
+	return e, nil
 }
 
 // openDBLess opens an empty store for entities that are declared anew at every start.

@@ -137,6 +137,8 @@ var kongKeys = map[string]kongKey{
 	"nginx_worker_processes":          nothing,
 	"nginx_daemon":                    nothing,
 	"plugins":                         pluginsKey,
+	"wasm":                            nothing, // it says whether the next counts
+	"wasm_filters_path":               wasmFilters,
 	"pg_host":                         nothing,
 	"pg_port":                         nothing,
 	"pg_user":                         nothing,
@@ -147,6 +149,14 @@ var kongKeys = map[string]kongKey{
 	"nginx_http_client_max_body_size": bodySize,
 	"nginx_proxy_real_ip_header":      same("gate.real_ip_header"),
 	"nginx_proxy_real_ip_recursive":   onOff("gate.real_ip_recursive"),
+}
+
+// wasmFilters: the path counts where wasm is on.
+func wasmFilters(t *translation, value string) error {
+	if t.keys["wasm"] == "on" {
+		t.set("gate.wasm_filters_path", value)
+	}
+	return nil
 }
 
 func nothing(*translation, string) error { return nil }

@@ -23,6 +23,8 @@ pg_ssl = on
 lua_package_path = ./?.lua
 mem_cache_size = 256m
 plugins = bundled, key-auth, mine
+wasm = on
+wasm_filters_path = /opt/filters
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +38,7 @@ plugins = bundled, key-auth, mine
 		t.Fatal(err)
 	}
 	if c.Ports.Proxy != 9000 || c.Ports.ProxyTLS != 9443 || c.Kong.ProxyHost != "0.0.0.0" || c.Ports.KongAdmin != 9001 || c.Kong.AdminHost != "127.0.0.1" ||
-		c.Log.Level != "info" || c.Gate.TrustedIPs != "10.0.0.0/8,127.0.0.1" || !c.Gate.RealIPRecursive || c.Gate.UpstreamIdleTimeout.Seconds() != 30 ||
+		c.Log.Level != "info" || c.Gate.TrustedIPs != "10.0.0.0/8,127.0.0.1" || !c.Gate.RealIPRecursive || c.Gate.WasmFilters != "/opt/filters" || c.Gate.UpstreamIdleTimeout.Seconds() != 30 ||
 		c.Store.URL != "postgres://kong:p%40ss@db.internal:5432/kong?sslmode=require" {
 		t.Errorf("%+v", c)
 	}

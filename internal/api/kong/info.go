@@ -123,6 +123,9 @@ func (a *api) endpoints(*request) answer {
 	if a.deps.References != nil {
 		out = append(out, "/references/{collection}", "/references/{collection}/{key}")
 	}
+	if a.gw.Filters() != nil {
+		out = append(out, "/routes/{routes}/filters/all", "/routes/{routes}/filters/disabled", "/routes/{routes}/filters/enabled", "/schemas/filters/{name}")
+	}
 	if a.deps.Audit != nil {
 		out = append(out, "/audit/objects")
 	}

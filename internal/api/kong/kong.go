@@ -232,14 +232,16 @@ func segments(escaped string) ([]string, error) {
 
 // route finds the endpoint of a path; nil where there is none.
 func (a *api) route(path []string) endpoint {
+	if len(path) > 0 {
+		if ep := a.filters(path); ep != nil {
+			return ep
+		}
+	}
 	if ep := a.fixed(path); ep != nil {
 		return ep
 	}
 	if len(path) == 0 {
 		return nil
-	}
-	if ep := filters(path); ep != nil {
-		return ep
 	}
 	if ep := a.balancing(path); ep != nil {
 		return ep

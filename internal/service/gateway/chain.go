@@ -99,7 +99,8 @@ func (c *chain) add(plugin any, order int) {
 	}
 }
 
-// applicable finds the instances that apply, one per kind, in order.
+// applicable finds the instances that apply, one per kind, in order, and then the chains of
+// filters.
 func (s *snapshot) applicable(route *Route, consumer string) []*instance {
 	routeID, serviceID := "", ""
 	protocols := overHTTP
@@ -126,7 +127,7 @@ func (s *snapshot) applicable(route *Route, consumer string) []*instance {
 		}
 	}
 	slices.SortFunc(picked, func(a, b *instance) int { return cmp.Compare(a.order, b.order) })
-	return picked
+	return append(picked, s.filtersOf(route)...)
 }
 
 // chainFor returns the chain of a route for requests without a consumer. It is compiled

@@ -26,6 +26,8 @@ type Deps struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Plugins []Plugin // the kinds of plugin there are
+	// Filters are what chains of filters may be made of; nil: there are no such chains.
+	Filters Filters
 	// Flavor is how routes are written; empty: TraditionalCompatible.
 	Flavor Flavor
 	// DebugHeader is whether a request with "Kong-Debug: 1" is told its route and service.
@@ -88,6 +90,9 @@ func New(d Deps) (*Gateway, error) {
 	})
 	plugins := g.pluginsEntity()
 	entities := []*schema.Entity{certificates, snis, g.caCertificatesEntity(), services, routesEntity(d.Flavor), consumers, plugins, upstreams, targets, vaults, keySets, keys}
+	if d.Filters != nil {
+		entities = append(entities, filterChainsEntity(d.Filters))
+	}
 	for i := range kinds {
 		k := &kind{Plugin: &kinds[i], order: i, record: pluginRecord(plugins.Record, &kinds[i])}
 		if g.kinds[k.Name] != nil {
@@ -136,7 +141,7 @@ func New(d Deps) (*Gateway, error) {
 func compiles(collection string) bool {
 	switch collection {
 	case prefix + "services", prefix + "routes", prefix + "plugins", prefix + "upstreams", prefix + "targets",
-		prefix + "certificates", prefix + "snis", prefix + "ca_certificates":
+		prefix + "certificates", prefix + "snis", prefix + "ca_certificates", prefix + collectionChains:
 		return true
 	}
 	return false

@@ -33,6 +33,7 @@ type snapshot struct {
 	chains    []atomic.Pointer[chain]
 	global    *chain
 	plugins   map[scope][]*instance
+	filters   map[scope]*instance // chains of filters
 	all       []*instance
 	// consumerPlugins tells which consumers have plugins of their own.
 	consumerPlugins    map[string]bool
@@ -78,6 +79,7 @@ type compiled struct {
 	services map[*schema.Record]*Service
 	routes   map[*schema.Record]*compiledRoute
 	plugins  map[*schema.Record]*instance
+	filters  map[*schema.Record]*instance
 
 	material    compiledMaterial
 	upstreamTLS map[identity]*tls.Config
@@ -95,6 +97,7 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		services: make(map[*schema.Record]*Service, len(old.services)),
 		routes:   make(map[*schema.Record]*compiledRoute, len(old.routes)),
 		plugins:  make(map[*schema.Record]*instance, len(old.plugins)),
+		filters:  map[*schema.Record]*instance{},
 
 		material: g.material(view), upstreamTLS: map[identity]*tls.Config{},
 	}
@@ -125,8 +128,11 @@ func (g *Gateway) build(view *store.Snapshot) *snapshot {
 		}
 	}
 	s := &snapshot{
-		gw: g, revision: view.Revision(), plugins: map[scope][]*instance{}, consumerPlugins: map[string]bool{},
+		gw: g, revision: view.Revision(), plugins: map[scope][]*instance{}, filters: map[scope]*instance{}, consumerPlugins: map[string]bool{},
 		chains: make([]atomic.Pointer[chain], number(routes)), material: next.material.material,
+	}
+	if g.deps.Filters != nil {
+		g.buildFilters(view, s, old.filters, next.filters)
 	}
 	for id, doc := range g.collection("plugins").All(view, "") {
 		if enabled, _ := (*doc)["enabled"].(bool); !enabled {

@@ -16,6 +16,7 @@ const (
 	Set     Kind = "set" // an array whose values are distinct
 	Map     Kind = "map"
 	Nested  Kind = "record"
+	JSON    Kind = "json"    // any value
 	Foreign Kind = "foreign" // {"id": …} of an entity of Reference
 )
 
