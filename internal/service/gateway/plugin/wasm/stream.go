@@ -94,7 +94,9 @@ func (s *stream) finish(p phase) {
 			continue
 		}
 		if _, err := s.call(p, name); err != nil {
-			s.tell(err)
+			if !errors.Is(err, errDead) { // it was told of when it died
+				s.tell(err)
+			}
 			return
 		}
 	}

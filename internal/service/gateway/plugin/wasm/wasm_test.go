@@ -205,7 +205,7 @@ func TestChains(t *testing.T) {
 	}
 }
 
-// TestTogether: requests at once share machines, and one that traps ends no more than its own.
+// TestTogether: requests at once share machines, and after traps there are new ones.
 func TestTogether(t *testing.T) {
 	e, _ := engine(t, func(c *wasm.Config) { c.Machines = 4 })
 	g := gatewayWith(t, e)

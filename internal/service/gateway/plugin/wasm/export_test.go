@@ -1,0 +1,7 @@
+package wasm
+
+// The form in which maps go to filters and come from them.
+var (
+	AppendPairs = appendPairs
+	ParsePairs  = parsePairs
+)
