@@ -3,6 +3,8 @@ package node
 import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
+	"sluice.dev/sluice/internal/service/gateway/plugin/awslambda"
+	"sluice.dev/sluice/internal/service/gateway/plugin/azurefunctions"
 	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
 	"sluice.dev/sluice/internal/service/gateway/plugin/botdetection"
 	"sluice.dev/sluice/internal/service/gateway/plugin/correlationid"
@@ -35,6 +37,6 @@ func kinds() []gateway.Plugin {
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
-		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(),
+		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(), awslambda.New(), azurefunctions.New(),
 	}
 }
