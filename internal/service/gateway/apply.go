@@ -177,7 +177,14 @@ func (a *applying) labelled(e *schema.Entity) map[string]bool {
 
 // put stores the records of one collection.
 func (a *applying) put(e *schema.Entity) error {
+	seen := make(map[string]bool, len(a.records[e.Name]))
 	for i, r := range a.records[e.Name] {
+		id := strings.ToLower(str(r["id"]))
+		if seen[id] {
+			a.misfits = append(a.misfits, Misfit{e.Name, i, r, schema.Violations{schema.EntityKey: []any{declaredTwice(e, r)}}})
+			continue
+		}
+		seen[id] = true
 		before, after, err := a.one(e, r)
 		if err == nil {
 			switch {
@@ -203,6 +210,15 @@ func (a *applying) put(e *schema.Entity) error {
 		a.misfits = append(a.misfits, Misfit{e.Name, i, r, bad})
 	}
 	return nil
+}
+
+// declaredTwice tells what two records have in common that none but one may have.
+func declaredTwice(e *schema.Entity, r schema.Record) string {
+	field, value := "primary key", str(r["id"])
+	if name := str(r[e.EndpointKey]); name != "" {
+		field, value = e.EndpointKey, name
+	}
+	return "uniqueness violation: '" + e.Name + "' entity with " + field + " set to '" + value + "' already declared"
 }
 
 // one stores a record. after is nil where it is stored already.

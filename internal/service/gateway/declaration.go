@@ -190,7 +190,7 @@ func (d *declaring) identify() {
 			}
 			key := naturalKey(e, r)
 			seen[key]++
-			if n := seen[key]; n > 1 && e.EndpointKey == "" { // the same twice is two records
+			if n := seen[key]; n > 1 && str(r[e.EndpointKey]) == "" { // the same twice without a name is two records
 				key += strings.Repeat("#", n-1)
 			}
 			r["id"] = uuid.NewSHA1(declared, []byte(key)).String()

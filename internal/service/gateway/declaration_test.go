@@ -106,6 +106,8 @@ func TestDeclarationsRefused(t *testing.T) {
 		{`{"_format_version": "3.0", "routes": [{"paths": ["/"], "service": "nobody"}]}`, `the foreign key cannot be resolved`},
 		{`{"_format_version": "3.0", "routes": [{"paths": ["/"], "service": "4e0f5cd4-90f1-4ad8-b0e3-4a62ba1fba2b"}]}`, `does not reference an existing`},
 		{`{"_format_version": "3.0", "consumers": [{"username": "a"}, {"username": "a", "id": "4e0f5cd4-90f1-4ad8-b0e3-4a62ba1fba2b"}]}`, `UNIQUE violation`},
+		{`{"_format_version": "3.0", "services": [{"name": "a", "host": "x"}, {"name": "a", "host": "y"}]}`, `uniqueness violation: 'services' entity with name set to 'a' already declared`},
+		{`{"_format_version": "3.0", "services": [{"name": "a", "host": "x", "routes": [{"name": "r", "paths": ["/a"]}]}], "routes": [{"name": "r", "paths": ["/b"]}]}`, `with name set to 'r' already declared`},
 		{`{"_format_version": "3.0", "plugins": [{"name": "nope"}]}`, `plugin 'nope' not enabled`},
 	} {
 		d, err := g.Declare(document(t, c.doc))
@@ -119,6 +121,19 @@ func TestDeclarationsRefused(t *testing.T) {
 	}
 	if after, _ := json.Marshal(g.Export()); string(after) != string(before) {
 		t.Errorf("a refused declaration changed something: %s", after)
+	}
+}
+
+// Records without a name may say the same: they are two.
+func TestNamelessTwice(t *testing.T) {
+	g := newDeclared(t)
+	d := declare(t, g, `{"_format_version": "3.0", "services": [{"host": "x"}, {"host": "x"}], "routes": [{"paths": ["/"]}, {"paths": ["/"]}]}`)
+	got, err := g.Apply(t.Context(), d, gateway.ApplyOptions{Replace: true})
+	if err != nil || got != (gateway.Applied{Created: 4}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err = g.Apply(t.Context(), d, gateway.ApplyOptions{Replace: true}); err != nil || got != (gateway.Applied{Unchanged: 4}) {
+		t.Errorf("again: %+v, %v", got, err)
 	}
 }
 
