@@ -23,14 +23,28 @@ var Unreadable = &fault.Reason{Kind: fault.Invalid, Name: "UnreadableConfigurati
 // short text can stand for a very large one.
 const maxNodes = 10_000_000
 
+// maxYAML bounds a text in YAML, in bytes: what the parser makes of one byte takes more
+// than three hundred. JSON takes a twentieth of that.
+const maxYAML = 32 << 20
+
+// maxRetry bounds a text that is taken for JSON with a mistake and read as YAML instead.
+const maxRetry = 1 << 20
+
 // Parse reads a document. A text that begins with a brace is read as JSON, which is faster.
 func Parse(text []byte) (schema.Record, error) {
 	text = bytes.TrimSpace(text)
 	var v any
 	if len(text) > 0 && text[0] == '{' {
-		if err := json.Unmarshal(text, &v); err == nil {
+		err := json.Unmarshal(text, &v)
+		if err == nil {
 			return record(v)
 		}
+		if len(text) > maxRetry {
+			return nil, Unreadable.New("failed parsing declarative configuration: %v", err)
+		}
+	}
+	if len(text) > maxYAML {
+		return nil, Unreadable.New("a configuration of more than %d MiB is read as JSON alone", maxYAML>>20)
 	}
 	if err := decode(text, &v); err != nil {
 		return nil, Unreadable.New("failed parsing declarative configuration: %s", yaml.FormatError(err, false, false))

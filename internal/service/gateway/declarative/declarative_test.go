@@ -36,6 +36,8 @@ func TestParseHostile(t *testing.T) {
 		"brackets": {"a: " + strings.Repeat("[", 200_000), "[1:104] nested more than 100 levels deep"},
 		"braces":   {strings.Repeat("{a: ", 200_000), "nested more than 100 levels deep"},
 		"dashes":   {strings.Repeat("- ", 200_000), "nested more than 100 levels deep"},
+		"long":     {"a: b\n" + strings.Repeat("# \n", 11<<20), "more than 32 MiB"},
+		"no JSON":  {`{"a": 1, ` + strings.Repeat(`"b": [], `, 200_000) + "x}", "invalid character 'x'"},
 		"aliases":  {laughs, "the document is too large"},
 		"list":     {"- a", "expected an object"},
 		"empty":    {"", "expected an object"},
