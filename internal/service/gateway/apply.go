@@ -215,8 +215,8 @@ func (a *applying) put(e *schema.Entity) error {
 // declaredTwice tells what two records have in common that none but one may have.
 func declaredTwice(e *schema.Entity, r schema.Record) string {
 	field, value := "primary key", str(r["id"])
-	if name := str(r[e.EndpointKey]); name != "" {
-		field, value = e.EndpointKey, name
+	if f := e.Record.Field(e.EndpointKey); f != nil && !f.Secret && str(r[f.Name]) != "" { // errors are logged
+		field, value = f.Name, str(r[f.Name])
 	}
 	return "uniqueness violation: '" + e.Name + "' entity with " + field + " set to '" + value + "' already declared"
 }

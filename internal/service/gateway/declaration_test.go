@@ -108,6 +108,7 @@ func TestDeclarationsRefused(t *testing.T) {
 		{`{"_format_version": "3.0", "consumers": [{"username": "a"}, {"username": "a", "id": "4e0f5cd4-90f1-4ad8-b0e3-4a62ba1fba2b"}]}`, `UNIQUE violation`},
 		{`{"_format_version": "3.0", "services": [{"name": "a", "host": "x"}, {"name": "a", "host": "y"}]}`, `uniqueness violation: 'services' entity with name set to 'a' already declared`},
 		{`{"_format_version": "3.0", "services": [{"name": "a", "host": "x", "routes": [{"name": "r", "paths": ["/a"]}]}], "routes": [{"name": "r", "paths": ["/b"]}]}`, `with name set to 'r' already declared`},
+		{`{"_format_version": "3.0", "consumers": [{"username": "a", "keyauth_credentials": [{"key": "k"}, {"key": "k"}]}]}`, `'keyauth_credentials' entity with primary key set to`},
 		{`{"_format_version": "3.0", "plugins": [{"name": "nope"}]}`, `plugin 'nope' not enabled`},
 	} {
 		d, err := g.Declare(document(t, c.doc))
