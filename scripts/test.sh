@@ -22,7 +22,7 @@ failed=0
 run . -race -timeout 15m ./internal/base/... ./internal/lint/... ./internal/node/... ./internal/demo/... ./cmd/... \
 	./internal/service/iam/... ./internal/service/kms/... ./internal/service/streams/... ./internal/service/objects/... \
 	./internal/service/delivery/... ./internal/service/gateway/... ./internal/api/... || failed=1
-run . -timeout 15m ./internal/service/warehouse/... || failed=1
+run . -timeout 15m ./internal/service/warehouse/... ./internal/service/gateway || failed=1 # the second for its allocations
 [ -d acceptance ] && [ -f acceptance/go.mod ] && { run acceptance -timeout 25m ./... || failed=1; }
 
 unexpected=$(grep -oE -- '--- SKIP: [^ ]+' "$log" | sed 's/--- SKIP: //' | sort -u | grep -vxF -f .ci/skips || true)

@@ -402,23 +402,6 @@ func TestReferenceCacheRace(t *testing.T) {
 	}
 }
 
-// TestBarePathDoesNotAllocate: routing and phases of a request without plugins, to an
-// address, to a name, and balanced.
-func TestBarePathDoesNotAllocate(t *testing.T) {
-	if underRace {
-		t.Skip("pools forget under the race detector")
-	}
-	for _, host := range []string{"127.0.0.1", "localhost", "shop"} {
-		g, fill := bare(t, host)
-		for range 10 {
-			fill(g)
-		}
-		if n := testing.AllocsPerRun(1000, func() { fill(g) }); n != 0 {
-			t.Errorf("an exchange with %s allocates %v times", host, n)
-		}
-	}
-}
-
 func bare(t testing.TB, host string) (*gateway.Gateway, func(*gateway.Gateway)) {
 	g := gatewaytest.New(t, nil)
 	u := gatewaytest.Create(t, g, "upstreams", schema.Record{"name": "shop", "hash_on": "ip"})
