@@ -3,6 +3,7 @@ package node
 import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
+	"sluice.dev/sluice/internal/service/gateway/plugin/aiprompt"
 	"sluice.dev/sluice/internal/service/gateway/plugin/awslambda"
 	"sluice.dev/sluice/internal/service/gateway/plugin/azurefunctions"
 	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
@@ -38,5 +39,6 @@ func kinds() []gateway.Plugin {
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
 		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(), awslambda.New(), azurefunctions.New(),
+		aiprompt.NewDecorator(), aiprompt.NewGuard(),
 	}
 }
