@@ -205,7 +205,13 @@ func (a *applying) put(e *schema.Entity) error {
 		}
 		bad := schema.Violations(refused.Fields)
 		if refused.Reason() != SchemaViolation {
-			bad = schema.Violations{schema.EntityKey: []any{refused.Message}}
+			message := refused.Message
+			for field := range refused.Fields { // a file's errors come to stand in a log
+				if f := e.Record.Field(field); f != nil && f.Secret {
+					message = "UNIQUE violation detected on '" + field + "'"
+				}
+			}
+			bad = schema.Violations{schema.EntityKey: []any{message}}
 		}
 		a.misfits = append(a.misfits, Misfit{e.Name, i, r, bad})
 	}

@@ -22,15 +22,15 @@ var PolicyCheck = schema.Check{Custom: func(r schema.Record, bad func(field, msg
 
 // New returns the counter that a configuration asks for; local is for all that count on
 // this node alone.
-func New(config schema.Record, env gateway.Env, local *Local) (Counter, error) {
+func New(config schema.Record, env gateway.Env, local *Local) Counter {
 	switch config["policy"] {
 	case "cluster":
-		return NewCluster(env.Records, env.Clock), nil
+		return NewCluster(env.Records, env.Clock)
 	case "redis":
 		server, _ := config["redis"].(schema.Record)
 		return NewRedis(server)
 	}
-	return local, nil
+	return local
 }
 
 // Ascending refuses a limit for a longer period that is lower than one for a shorter.

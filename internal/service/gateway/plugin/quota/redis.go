@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -14,8 +15,14 @@ import (
 
 // Redis counts in a Redis server.
 type Redis struct {
-	client  rueidis.Client
+	option  rueidis.ClientOption
 	timeout time.Duration
+
+	mu     sync.Mutex
+	client rueidis.Client // nil until the server was reached for the first time
+	failed time.Time      // when it was last tried in vain
+	why    error
+	closed bool
 }
 
 // RedisField describes a Redis server, as Kong's plugins do.
@@ -42,8 +49,8 @@ var FormerRedis = map[string]string{
 }
 
 // NewRedis returns a counter on the server that a record of RedisField describes. It
-// connects in the background: a server that is down is an error of the calls, not of this.
-func NewRedis(c schema.Record) (*Redis, error) {
+// connects when it is first asked: a server that is down is an error of the calls.
+func NewRedis(c schema.Record) *Redis {
 	text := func(name string) string { s, _ := c[name].(string); return s }
 	number := func(name string) int { n, _ := c[name].(float64); return int(n) }
 	o := rueidis.ClientOption{
@@ -61,11 +68,32 @@ func NewRedis(c schema.Record) (*Redis, error) {
 		}
 		o.TLSConfig = &tls.Config{ServerName: name, InsecureSkipVerify: !verify, MinVersion: tls.VersionTLS12}
 	}
-	client, err := rueidis.NewClient(o)
+	return &Redis{option: o, timeout: timeout}
+}
+
+// tryAgain is how long a server that could not be reached is left alone: callers in the
+// meantime are told so at once.
+const tryAgain = time.Second
+
+// connected returns the client. Once it has reached the server it connects again by itself.
+func (r *Redis) connected() (rueidis.Client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.client != nil:
+		return r.client, nil
+	case r.closed:
+		return nil, net.ErrClosed
+	case r.why != nil && time.Since(r.failed) < tryAgain:
+		return nil, r.why
+	}
+	client, err := rueidis.NewClient(r.option)
 	if err != nil {
+		r.failed, r.why = time.Now(), err
 		return nil, err
 	}
-	return &Redis{client: client, timeout: timeout}, nil
+	r.client = client
+	return client, nil
 }
 
 // script counts in one step what no two callers may count at once. Keys are the windows;
@@ -100,6 +128,10 @@ func (r *Redis) count(ctx context.Context, s Subject, l *Limits, n int64, force 
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	u := Usage{Full: -1}
+	client, err := r.connected()
+	if err != nil {
+		return u, err
+	}
 	keys, args := make([]string, 0, Periods), []string{strconv.FormatInt(n, 10), force}
 	for p := range Periods {
 		if l[p] == 0 {
@@ -111,7 +143,7 @@ func (r *Redis) count(ctx context.Context, s Subject, l *Limits, n int64, force 
 		keys = append(keys, "ratelimit:{"+s.Plugin+":"+s.Who+"}:"+Names[p]+":"+strconv.FormatInt(start, 10))
 		args = append(args, strconv.FormatInt(l[p], 10), strconv.FormatInt(end+1, 10))
 	}
-	counts, err := script.Exec(ctx, r.client, keys, args).AsIntSlice()
+	counts, err := script.Exec(ctx, client, keys, args).AsIntSlice()
 	if err != nil {
 		return u, err
 	}
@@ -129,4 +161,10 @@ func (r *Redis) count(ctx context.Context, s Subject, l *Limits, n int64, force 
 }
 
 // Close implements Counter.
-func (r *Redis) Close() { r.client.Close() }
+func (r *Redis) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed = true; r.client != nil {
+		r.client.Close()
+	}
+}

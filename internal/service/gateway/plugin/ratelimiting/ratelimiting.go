@@ -48,11 +48,7 @@ func New() gateway.Plugin {
 		},
 		Entities: []*schema.Entity{quota.Entity},
 		New: func(config schema.Record, env gateway.Env) (any, error) {
-			counter, err := quota.New(config, env, local)
-			if err != nil {
-				return nil, err
-			}
-			return newInstance(config, env, counter), nil
+			return newInstance(config, env, quota.New(config, env, local)), nil
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/internal/base/store/dbtest"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/gatewaytest"
 	"sluice.dev/sluice/internal/service/gateway/plugin/keyauth"
@@ -172,5 +173,31 @@ func TestConsumerScope(t *testing.T) {
 	}
 	if n, last := count("plain"); n != 1 || last.Status != 429 {
 		t.Errorf("%d %+v", n, last)
+	}
+}
+
+// TestRedisAway: without the server requests pass, or fail, as configured, from the first on;
+// and count when it is there.
+func TestRedisAway(t *testing.T) {
+	host, port, stop := dbtest.Redis(t)
+	server := func(port float64) schema.Record { return schema.Record{"host": host, "port": port, "timeout": 1000.0} }
+	config := func(port float64, tolerant bool) schema.Record {
+		return schema.Record{"year": 1.0, "policy": "redis", "fault_tolerant": tolerant, "redis": server(port)}
+	}
+	g, _, _ := setup(t, "2026-11-21T10:20:45Z", config(float64(port), true))
+	for i, want := range []int{0, 429} {
+		if got := gatewaytest.Do(g, gatewaytest.Request{}); got.Status != want {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+	stop()
+	if got := gatewaytest.Do(g, gatewaytest.Request{}); got.Status != 0 {
+		t.Errorf("the server is gone: %+v", got)
+	}
+	for tolerant, want := range map[bool]int{true: 0, false: 500} {
+		g, _, _ := setup(t, "2026-11-21T10:20:45Z", config(float64(port), tolerant))
+		if got := gatewaytest.Do(g, gatewaytest.Request{}); got.Status != want {
+			t.Errorf("the server was never there, tolerant %v: %+v", tolerant, got)
+		}
 	}
 }

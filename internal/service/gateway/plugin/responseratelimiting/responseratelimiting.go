@@ -41,11 +41,7 @@ func New() gateway.Plugin {
 		Checks:   []schema.Check{quota.PolicyCheck},
 		Entities: []*schema.Entity{quota.Entity},
 		New: func(c schema.Record, env gateway.Env) (any, error) {
-			counter, err := quota.New(c, env, local)
-			if err != nil {
-				return nil, err
-			}
-			in := &instance{id: env.ID, clock: env.Clock, log: env.Log, counter: counter}
+			in := &instance{id: env.ID, clock: env.Clock, log: env.Log, counter: quota.New(c, env, local)}
 			in.header, _ = c["header_name"].(string)
 			in.by, _ = c["limit_by"].(string)
 			in.tolerant, _ = c["fault_tolerant"].(bool)
