@@ -39,6 +39,6 @@ func kinds() []gateway.Plugin {
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
 		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(), awslambda.New(), azurefunctions.New(),
-		aiprompt.NewDecorator(), aiprompt.NewGuard(),
+		aiprompt.NewTemplate(), aiprompt.NewDecorator(), aiprompt.NewGuard(),
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 func ask(t *testing.T, name string, config schema.Record, body string) gatewaytest.Result {
 	t.Helper()
-	g := gatewaytest.New(t, []gateway.Plugin{aiprompt.NewDecorator(), aiprompt.NewGuard()})
+	g := gatewaytest.New(t, []gateway.Plugin{aiprompt.NewDecorator(), aiprompt.NewGuard(), aiprompt.NewTemplate()})
 	gatewaytest.Route(t, g)
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": name, "config": config})
 	return gatewaytest.Do(g, gatewaytest.Request{Method: "POST", Body: body, Header: []string{"Content-Type", "application/json"}})
