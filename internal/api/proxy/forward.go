@@ -515,10 +515,16 @@ func (uc *upstreamConn) readHeadNoWait(x *gateway.Exchange) (again bool, err err
 	return uc.readHeadWithin(x, 0)
 }
 
+// maxInterim is how many answers of 1xx may come before the one that counts.
+const maxInterim = 32
+
 // readHeadWithin moves the deadline, where wait is not 0, once more has to be read.
 func (uc *upstreamConn) readHeadWithin(x *gateway.Exchange, wait time.Duration) (again bool, err error) {
 	limits := http1.Limits{Line: 64 << 10, Head: 64 << 10, Fields: 1000}
-	for {
+	for interim := 0; ; interim++ {
+		if interim > maxInterim {
+			return false, http1.Refuse(502, "too many answers that are none yet")
+		}
 		var scan http1.Scanner
 		for {
 			n, err := scan.Scan(uc.buf[uc.r:uc.w], limits, true)

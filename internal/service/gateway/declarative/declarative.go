@@ -135,9 +135,33 @@ func plainValue(v any, nodes *int) (any, error) {
 
 // Format writes a document as YAML.
 func Format(doc schema.Record) ([]byte, error) {
-	out, err := yaml.Marshal(doc)
+	out, err := yaml.Marshal(whole(doc))
 	if err != nil {
 		return nil, fmt.Errorf("declarative: %w", err)
 	}
 	return out, nil
+}
+
+// whole returns a value with integers for the numbers that are: a record has numbers of
+// one kind alone, and nobody writes a port as 80.0.
+func whole(v any) any {
+	switch v := v.(type) {
+	case schema.Record:
+		out := make(schema.Record, len(v))
+		for k, e := range v {
+			out[k] = whole(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = whole(e)
+		}
+		return out
+	case float64:
+		if n := int64(v); float64(n) == v {
+			return n
+		}
+	}
+	return v
 }

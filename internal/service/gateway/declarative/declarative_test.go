@@ -66,3 +66,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFormat(t *testing.T) {
+	doc := schema.Record{"services": []any{schema.Record{"port": 80.0, "created_at": 1795251702.0, "weight": 0.5, "name": "1.0", "on": true, "none": nil}}}
+	text, err := declarative.Format(doc)
+	if err != nil || !strings.Contains(string(text), "port: 80\n") || !strings.Contains(string(text), "created_at: 1795251702\n") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	again, err := declarative.Parse(text)
+	if err != nil || !schema.Equal(again, doc) {
+		t.Errorf("%v became %v: %v", doc, again, err)
+	}
+}
