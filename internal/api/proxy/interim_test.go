@@ -24,7 +24,7 @@ func TestInterimAnswers(t *testing.T) {
 				go func(c net.Conn) {
 					defer c.Close()
 					c.Read(make([]byte, 4096))
-					fmt.Fprint(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", n), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					fmt.Fprint(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", n), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 					io.Copy(io.Discard, c)
 				}(c)
 			}
