@@ -4,6 +4,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
 	"sluice.dev/sluice/internal/service/gateway/plugin/aiprompt"
+	"sluice.dev/sluice/internal/service/gateway/plugin/aiproxy"
 	"sluice.dev/sluice/internal/service/gateway/plugin/awslambda"
 	"sluice.dev/sluice/internal/service/gateway/plugin/azurefunctions"
 	"sluice.dev/sluice/internal/service/gateway/plugin/basicauth"
@@ -39,6 +40,6 @@ func kinds() []gateway.Plugin {
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
 		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(), awslambda.New(), azurefunctions.New(),
-		aiprompt.NewTemplate(), aiprompt.NewDecorator(), aiprompt.NewGuard(),
+		aiprompt.NewTemplate(), aiprompt.NewDecorator(), aiprompt.NewGuard(), aiproxy.New(),
 	}
 }
