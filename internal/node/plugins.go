@@ -40,6 +40,6 @@ func kinds() []gateway.Plugin {
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),
 		standardwebhooks.New(), grpcweb.New(), grpcgateway.New(), awslambda.New(), azurefunctions.New(),
-		aiprompt.NewTemplate(), aiprompt.NewDecorator(), aiprompt.NewGuard(), aiproxy.New(),
+		aiprompt.NewTemplate(), aiprompt.NewDecorator(), aiprompt.NewGuard(), aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer(),
 	}
 }

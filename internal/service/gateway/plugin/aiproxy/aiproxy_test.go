@@ -40,6 +40,8 @@ func newStub(t *testing.T) *stub {
 			io.WriteString(w, `{"error":{"message":"bad key"}}`)
 		case strings.Contains(s.body, "silence"):
 			<-r.Context().Done()
+		case strings.Contains(s.body, "instructions"):
+			io.WriteString(w, `{"choices":[{"message":{"content":"{\"status\":202,\"headers\":{\"X-A\":\"b\\r\\nc\",\"Content-Length\":\"1\"},\"body\":{\"d\":1}}"}}]}`)
 		case strings.Contains(s.body, "nonsense"):
 			io.WriteString(w, "{}")
 		case strings.Contains(s.body, `"stream":true`):
@@ -73,7 +75,7 @@ func (s *stub) llm(edits schema.Record) schema.Record {
 }
 
 func newGateway(t *testing.T, name string, config schema.Record) *gateway.Gateway {
-	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New()})
+	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer()})
 	gatewaytest.Route(t, g)
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": name, "config": config})
 	return g
@@ -176,7 +178,7 @@ func TestStream(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	s := newStub(t)
-	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New()})
+	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer()})
 	e, _ := g.Entity("plugins")
 	for want, edits := range map[string]schema.Record{
 		"the provider 'gemini' is not served":                               {"model.provider": "gemini"},

@@ -1,5 +1,6 @@
 // Package aiproxy is the plugins that call language models: ai-proxy, whose answers are a
-// model's.
+// model's; ai-request-transformer and ai-response-transformer, which have a model make a
+// body of the client's or of the upstream's.
 //
 // Words: a model is a provider's service under a URL, with its credential and options; a
 // chat is a list of messages, a completion continues a prompt.
