@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"sluice.dev/sluice/internal/service/gateway"
@@ -23,6 +24,7 @@ const (
 // stub is a server with OpenAI's API that keeps what it was asked last.
 type stub struct {
 	*httptest.Server
+	mu                        sync.Mutex // where a call is given up before it is answered
 	body, query, auth, cookie string
 	more                      chan struct{} // the second piece of a stream
 }
@@ -31,6 +33,8 @@ func newStub(t *testing.T) *stub {
 	s := &stub{more: make(chan struct{})}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.body, s.query, s.auth, s.cookie = string(body), r.URL.RawQuery, r.Header.Get("Authorization"), r.Header.Get("Cookie")
 		w.Header().Set("Set-Cookie", "a=b")
 		w.Header().Set("Content-Type", "application/json")
@@ -39,7 +43,9 @@ func newStub(t *testing.T) *stub {
 			w.WriteHeader(401)
 			io.WriteString(w, `{"error":{"message":"bad key"}}`)
 		case strings.Contains(s.body, "silence"):
+			s.mu.Unlock()
 			<-r.Context().Done()
+			s.mu.Lock()
 		case strings.Contains(s.body, "instructions"):
 			io.WriteString(w, `{"choices":[{"message":{"content":"{\"status\":202,\"headers\":{\"X-A\":\"b\\r\\nc\",\"Content-Length\":\"1\"},\"body\":{\"d\":1}}"}}]}`)
 		case strings.Contains(s.body, "nonsense"):
@@ -48,7 +54,9 @@ func newStub(t *testing.T) *stub {
 			w.Header().Set("Content-Type", "text/event-stream")
 			io.WriteString(w, "data: one\n\n")
 			w.(http.Flusher).Flush()
+			s.mu.Unlock()
 			<-s.more
+			s.mu.Lock()
 			io.WriteString(w, "data: [DONE]\n\n")
 		default:
 			io.WriteString(w, answer)

@@ -32,9 +32,11 @@ func TestTransformers(t *testing.T) {
 			t.Errorf("request, %s: %d %s %s", name, got.Status, got.Sent, got.Body)
 		}
 		want := `{"max_tokens":256,"messages":[{"content":"say \u003cit\u003e","role":"system"},{"content":"` + c.body + `","role":"user"}],"model":"m1","stream":false}`
+		s.mu.Lock()
 		if s.body != want {
 			t.Errorf("%s: the model was asked %s", name, s.body)
 		}
+		s.mu.Unlock()
 		got = gatewaytest.Do(newGateway(t, "ai-response-transformer", config), gatewaytest.Request{
 			Header: []string{"Accept-Encoding", "gzip"}, Status: 201, Answer: []string{"X-Up", "1"}, AnswerBody: c.body})
 		answered := c.status == 0 && got.Answered == 201 && got.Header.Get("X-Up") == "1" && got.Upstream.Get("Accept-Encoding") == ""
