@@ -3,6 +3,7 @@ package node
 import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/acl"
+	"sluice.dev/sluice/internal/service/gateway/plugin/acme"
 	"sluice.dev/sluice/internal/service/gateway/plugin/aiprompt"
 	"sluice.dev/sluice/internal/service/gateway/plugin/aiproxy"
 	"sluice.dev/sluice/internal/service/gateway/plugin/awslambda"
@@ -35,7 +36,7 @@ import (
 // every instance. A kind of your own goes into this list; docs/add-a-plugin.md shows how.
 func kinds() []gateway.Plugin {
 	return []gateway.Plugin{
-		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), oauth2.New(), openidconnect.New(), acl.New(),
+		keyauth.New(), basicauth.New(), mtlsauth.New(), jwt.New(), hmacauth.New(), ldapauth.New(), session.New(), acme.New(acme.Deps{}), oauth2.New(), openidconnect.New(), acl.New(),
 		ratelimiting.New(), responseratelimiting.New(),
 		correlationid.New(), botdetection.New(), cors.New(), iprestriction.New(), requestsize.New(), termination.New(), redirect.New(),
 		proxycache.New(proxycache.Deps{}),

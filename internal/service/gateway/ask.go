@@ -149,8 +149,8 @@ func (g *Gateway) AsksCertificate(name string) (names *x509.CertPool, asked bool
 		return nil, false
 	}
 	asked = len(found.askers) > 0
-	for i := 0; !asked && i < len(found.dynamic); i++ {
-		asked = found.dynamic[i].AsksCertificate(name)
+	for _, d := range found.dynamic { // each acts in the handshake, whatever the others say
+		asked = d.AsksCertificate(name) || asked
 	}
 	return found.names, asked
 }
