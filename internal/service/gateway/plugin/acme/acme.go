@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,7 +72,7 @@ func config() *schema.Field {
 		fields.URL("api_uri", schema.Default("https://acme-v02.api.letsencrypt.org/directory"), schema.Describe("Directory of the authority.")),
 		{Name: "tos_accepted", Kind: schema.Boolean, Default: false, Description: "The terms of service are accepted; Let's Encrypt requires it."},
 		secret("eab_kid", "Key id of the external account."),
-		secret("eab_hmac_key", "Key of the external account, in base64url."),
+		externalKey(secret("eab_hmac_key", "Key of the external account, in base64url.")),
 		fields.Choice("cert_type", []string{"rsa", "ecc"}, schema.Default("rsa"), schema.Describe("Type of the certificates' keys.")),
 		{Name: "rsa_key_size", Kind: schema.Number, Default: 4096, OneOf: []any{2048.0, 3072.0, 4096.0}, Description: "Bits of the certificates' RSA keys."},
 		number("renew_threshold_days", "Days before its end at which a certificate is renewed.", 14, 36500),
@@ -98,8 +99,28 @@ func config() *schema.Field {
 	}}
 }
 
+// externalKey checks a key while it is configured: an instance without one could not be made.
+func externalKey(f *schema.Field) *schema.Field {
+	f.Check = func(v any) string {
+		if text := v.(string); !isReference(text) {
+			if _, err := decodeKey(text); err != nil {
+				return "expected base64url"
+			}
+		}
+		return ""
+	}
+	return f
+}
+
+func decodeKey(text string) ([]byte, error) {
+	return base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
+}
+
+// isReference reports whether a value is to be read from a vault.
+func isReference(text string) bool { return strings.HasPrefix(text, "{vault://") }
+
 func checkEmail(v any) string {
-	if !strings.Contains(v.(string), "@") {
+	if !strings.Contains(v.(string), "@") && !isReference(v.(string)) {
 		return "invalid value: " + v.(string)
 	}
 	return ""

@@ -83,7 +83,7 @@ func (k *kind) newInstance(c schema.Record, env gateway.Env) (*instance, error) 
 	}
 	in.directory = u.String()
 	if kid, key := fields.String(c, "eab_kid"), fields.String(c, "eab_hmac_key"); kid != "" && key != "" {
-		secret, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(key, "="))
+		secret, err := decodeKey(key)
 		if err != nil {
 			return nil, fmt.Errorf("eab_hmac_key is not base64url")
 		}
