@@ -88,13 +88,9 @@ func unauthorized(text string) answer {
 
 // audit serves /audit/objects: the changes that were made, the oldest first.
 func (a *api) audit(r *request) answer {
-	size := 100
-	if v := r.URL.Query().Get("size"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 1000 {
-			return invalidSize.answer("size must be an integer between 1 and 1000", nil)
-		}
-		size = n
+	size, bad := r.pageSize()
+	if bad.status != 0 {
+		return bad
 	}
 	entries, next, err := a.deps.Audit(r.Context(), r.URL.Query().Get("offset"), size)
 	if err != nil {

@@ -239,18 +239,28 @@ func (a *api) nestedSingle(parent, child *schema.Entity, f *schema.Field) endpoi
 	}
 }
 
+// pageSize is how many records the client wants at a time.
+func (r *request) pageSize() (size int, refusal answer) {
+	v := r.URL.Query().Get("size")
+	if v == "" {
+		return 100, answer{}
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 1000 {
+		return 0, invalidSize.answer("size must be an integer between 1 and 1000", nil)
+	}
+	return n, answer{}
+}
+
 // list serves a page of a collection, of the children of one parent where parent is not
 // empty.
 func (a *api) list(r *request, e *schema.Entity, parent, parentID string) answer {
 	args := r.URL.Query()
-	q := gateway.ListQuery{Size: 100, Parent: parent, ParentID: parentID}
-	if v := args.Get("size"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 1000 {
-			return invalidSize.answer("size must be an integer between 1 and 1000", nil)
-		}
-		q.Size = n
+	size, refusal := r.pageSize()
+	if refusal.status != 0 {
+		return refusal
 	}
+	q := gateway.ListQuery{Size: size, Parent: parent, ParentID: parentID}
 	if v := args.Get("offset"); v != "" {
 		after, good := parseOffset(v)
 		if !good {

@@ -218,13 +218,9 @@ func (a *api) references(path []string) endpoint {
 	switch len(path) {
 	case 2:
 		return endpoint{http.MethodGet: func(r *request) answer {
-			size := 100
-			if v := r.URL.Query().Get("size"); v != "" {
-				n, err := strconv.Atoi(v)
-				if err != nil || n < 1 || n > 1000 {
-					return invalidSize.answer("size must be an integer between 1 and 1000", nil)
-				}
-				size = n
+			size, bad := r.pageSize()
+			if bad.status != 0 {
+				return bad
 			}
 			page, err := refs.List(r.Context(), path[1], r.URL.Query().Get("offset"), size+1)
 			if err != nil {

@@ -112,15 +112,20 @@ func NewDNS(c DNSConfig) *DNS {
 	return d
 }
 
+// known is what is remembered of a name, nil for nothing.
+func (d *DNS) known(name string) *entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.names[name]
+}
+
 // Lookup implements Resolver.
 func (d *DNS) Lookup(ctx context.Context, name string) (Answer, error) {
 	now := d.cfg.Clock.Now()
 	if records := d.hosts.lookup(name, now); records != nil {
 		return Answer{records, now.Add(hostsCheck)}, nil
 	}
-	d.mu.RLock()
-	e := d.names[name]
-	d.mu.RUnlock()
+	e := d.known(name)
 	switch {
 	case e == nil:
 	case now.Before(e.until):
@@ -144,9 +149,7 @@ func (d *DNS) Refresh(ctx context.Context, name string) (Answer, error) {
 	if records := d.hosts.lookup(name, now); records != nil {
 		return Answer{records, now.Add(hostsCheck)}, nil
 	}
-	d.mu.RLock()
-	e := d.names[name]
-	d.mu.RUnlock()
+	e := d.known(name)
 	if e != nil && now.Before(e.until) {
 		return e.answer, e.err
 	}
@@ -157,9 +160,7 @@ func (d *DNS) Refresh(ctx context.Context, name string) (Answer, error) {
 func (d *DNS) ask(ctx context.Context, name string) (Answer, error) {
 	done := d.flight.DoChan(name, func() (any, error) {
 		// Who looked just before the last flight's answer was remembered comes too late for it.
-		d.mu.RLock()
-		e := d.names[name]
-		d.mu.RUnlock()
+		e := d.known(name)
 		if e != nil && d.cfg.Clock.Now().Before(e.until) {
 			return e.answer, e.err
 		}

@@ -119,7 +119,6 @@ type Entity struct {
 	OnlyNested bool
 	// UniqueTogether lists fields that must be unique in combination; nil counts as a value.
 	UniqueTogether []string
-	NoUpdatedAt    bool
 	// Shorthands turn a convenience field such as "url" into real ones before validation.
 	Shorthands map[string]func(v any, r Record) string
 	// Prepare adjusts a new record before its defaults are filled in.

@@ -28,7 +28,7 @@ const collection = "acme_storage"
 func storageEntity() *schema.Entity {
 	id, created, _, _ := gateway.Shared()
 	return &schema.Entity{
-		Name: collection, Private: true, Expires: true, NoUpdatedAt: true,
+		Name: collection, Private: true, Expires: true,
 		Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 			id, {Name: "key", Kind: schema.String, Required: true, Unique: true},
 			{Name: "value", Kind: schema.String, Required: true, Encrypted: true}, created,

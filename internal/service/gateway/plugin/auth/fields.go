@@ -44,7 +44,6 @@ func Consumer() *schema.Field {
 // all of them have.
 func Credential(e schema.Entity, fields ...*schema.Field) *schema.Entity {
 	id, created, _, tags := gateway.Shared()
-	e.NoUpdatedAt = true
 	e.Record = &schema.Field{Kind: schema.Nested, Fields: append([]*schema.Field{id, created, Consumer()}, append(fields, tags)...)}
 	return &e
 }

@@ -5,9 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -106,7 +104,7 @@ func (in *instance) Close(context.Context) error {
 func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 	h := &x.Request.Header
 	for _, header := range []string{"Proxy-Authorization", "Authorization"} {
-		user, password, ok := parse(in.scheme, h.Get(header))
+		user, password, ok := auth.Parse(in.scheme, h.Get(header))
 		if !ok {
 			continue
 		}
@@ -150,18 +148,4 @@ func (in *instance) verify(ctx context.Context, name, password string) (bool, er
 		in.right.Set(digest, now.Add(in.ttl))
 	}
 	return right, err
-}
-
-// parse reads the value of an Authorization header of a scheme.
-func parse(scheme, header string) (user, password string, ok bool) {
-	given, rest, ok := strings.Cut(strings.TrimSpace(header), " ")
-	if !ok || !strings.EqualFold(given, scheme) {
-		return "", "", false
-	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
-	if err != nil {
-		return "", "", false
-	}
-	user, password, ok = strings.Cut(string(raw), ":")
-	return user, password, ok && user != "" && password != ""
 }

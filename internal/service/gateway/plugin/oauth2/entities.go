@@ -36,11 +36,11 @@ func entities() []*schema.Entity {
 	)
 	return []*schema.Entity{
 		client,
-		{Name: codes, Private: true, Expires: true, NoUpdatedAt: true, Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
+		{Name: codes, Private: true, Expires: true, Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 			id, created, belongs("service", "services", false), belongs("credential", clients, true), belongs("plugin", "plugins", false),
 			secret("code", true), text("authenticated_userid"), text("scope"), text("redirect_uri"), text("challenge"),
 		}}},
-		{Name: tokens, EndpointKey: "access_token", Expires: true, NoUpdatedAt: true, Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
+		{Name: tokens, EndpointKey: "access_token", Expires: true, Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 			id, created, belongs("service", "services", false), belongs("credential", clients, true),
 			fields.Choice("token_type", []string{"bearer"}, schema.Required, schema.Default("bearer")),
 			{Name: "expires_in", Kind: schema.Integer, Required: true},

@@ -2,7 +2,6 @@ package openidconnect
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -272,16 +271,7 @@ func (in *instance) introspect(ctx context.Context, token string) (*grant, time.
 
 // basic returns the credentials of a Basic Authorization.
 func basic(x *gateway.Exchange) (user, password string, ok bool) {
-	scheme, rest, ok := strings.Cut(strings.TrimSpace(x.Request.Header.Get("Authorization")), " ")
-	if !ok || !strings.EqualFold(scheme, "basic") {
-		return "", "", false
-	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
-	if err != nil {
-		return "", "", false
-	}
-	user, password, ok = strings.Cut(string(raw), ":")
-	return user, password, ok && user != "" && password != ""
+	return auth.Parse("basic", x.Request.Header.Get("Authorization"))
 }
 
 // exchange gets tokens for Basic credentials: as a user's, then as a client's.

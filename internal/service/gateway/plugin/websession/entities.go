@@ -16,7 +16,7 @@ func Entities() []*schema.Entity {
 	id, created, updated, _ := gateway.Shared()
 	return []*schema.Entity{
 		{
-			Name: Collection, EndpointKey: "session_id", Expires: true, NoUpdatedAt: true,
+			Name: Collection, EndpointKey: "session_id", Expires: true,
 			Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 				id, {Name: "session_id", Kind: schema.String, Required: true, Unique: true, Secret: true},
 				{Name: "expires", Kind: schema.Integer}, {Name: "data", Kind: schema.String}, created,
