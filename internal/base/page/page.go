@@ -22,6 +22,10 @@ var BadToken = &fault.Reason{Kind: fault.Invalid, Name: "BadToken"}
 // maxToken bounds what is decoded.
 const maxToken = 8 << 10
 
+// version is the first byte of every token. A token starts with a letter because of it:
+// command lines would take one that starts with a dash for an option.
+const version = 0
+
 // Tokens seals and opens tokens.
 type Tokens struct{ aead cipher.AEAD }
 
@@ -46,19 +50,21 @@ func (t *Tokens) Seal(purpose string, v any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("page: encoding a token: %w", err)
 	}
-	out := make([]byte, t.aead.NonceSize(), t.aead.NonceSize()+len(plain)+t.aead.Overhead())
-	_, _ = rand.Read(out) // never fails
-	return base64.RawURLEncoding.EncodeToString(t.aead.Seal(out, out, plain, []byte(purpose))), nil
+	out := make([]byte, 1+t.aead.NonceSize(), 1+t.aead.NonceSize()+len(plain)+t.aead.Overhead())
+	nonce := out[1:]
+	_, _ = rand.Read(nonce) // never fails
+	out[0] = version
+	return base64.RawURLEncoding.EncodeToString(t.aead.Seal(out, nonce, plain, []byte(purpose))), nil
 }
 
 // Open reads a token of Seal with the same purpose into v.
 func (t *Tokens) Open(purpose, token string, v any) error {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	n := t.aead.NonceSize()
-	if err != nil || len(token) > maxToken || len(raw) < n {
+	if err != nil || len(token) > maxToken || len(raw) < 1+n || raw[0] != version {
 		return BadToken.New("the token is not valid")
 	}
-	plain, err := t.aead.Open(nil, raw[:n], raw[n:], []byte(purpose))
+	plain, err := t.aead.Open(nil, raw[1:1+n], raw[1+n:], []byte(purpose))
 	if err != nil {
 		return BadToken.New("the token is not valid, or was made for another call")
 	}

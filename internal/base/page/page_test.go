@@ -36,3 +36,17 @@ func TestTokensAreBoundToTheirCall(t *testing.T) {
 		}
 	}
 }
+
+// A token is an argument of command line clients, and those take what starts with a dash for
+// an option. One in 64 did before tokens began with their version.
+func TestTokensDoNotLookLikeOptions(t *testing.T) {
+	tokens, err := page.New([32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if token, err := tokens.Seal("list", 1); err != nil || token[0] == '-' {
+			t.Fatalf("%q, %v", token, err)
+		}
+	}
+}
