@@ -153,7 +153,7 @@ func (s *Store) commitBatch(batch []*request) ([]Change, error) {
 		if r.err = r.ctx.Err(); r.err != nil {
 			continue // its caller is gone: do not do what nobody waits for
 		}
-		t := &Tx{revision: revision + 1, base: work, own: map[string]*state{}}
+		t := &Tx{ctx: ctx, sql: tx, dia: s.dia, revision: revision + 1, base: work, own: map[string]*state{}}
 		if r.err = runFn(r.fn, t); r.err != nil || len(t.writes) == 0 {
 			continue
 		}

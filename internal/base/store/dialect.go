@@ -34,9 +34,27 @@ type dialect struct {
 	isolation    sql.IsolationLevel
 	lockRevision string // reads revision and compacted, and holds the row until the end
 	upsert       string // a document: collection, keyhash, revision, body
+	now          string // the database's clock, in milliseconds
+	forUpdate    string // holds the rows that a SELECT read, where others could write them
+	replaceRow   string // ends an INSERT of rows that replaces those there are
+	keepRow      string // ends an INSERT that leaves the row there is
 	numbered     bool   // placeholders are $1, $2 …
 	notify       string // run inside each writing transaction; optional
 	listen       func(ctx context.Context, c Config, pushed chan<- struct{})
+}
+
+// open opens the database; the first word with it is a ping.
+func (d *dialect) open(dsn string, connections int) (*sql.DB, error) {
+	db, err := sql.Open(d.driver, dsn)
+	if err != nil {
+		return nil, BadURL.Wrap(err, "the control store's URL is not valid")
+	}
+	if connections == 0 || d.local {
+		connections = d.maxConns
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
 }
 
 func (d *dialect) rebind(query string) string {
@@ -69,18 +87,27 @@ func parseURL(raw string) (*dialect, string, error) {
 		}
 		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
 		return &dialect{name: "SQLite", driver: "sqlite", goose: goose.DialectSQLite3, local: true, maxConns: 1,
+			now:          "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
+			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
+				version = sluice_rows.version + 1, body = excluded.body`,
+			keepRow: " ON CONFLICT DO NOTHING",
 		}, "file:" + u.Path + "?" + q.Encode(), nil
 	case "postgres", "postgresql":
 		return &dialect{name: "PostgreSQL", driver: "pgx", goose: goose.DialectPostgres, maxConns: 4, numbered: true,
 			isolation:    sql.LevelReadCommitted,
+			now:          "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+			forUpdate:    " FOR UPDATE",
 			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
-			notify: "SELECT pg_notify('" + notifyChannel + "', '')",
-			listen: listenPostgres,
+			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
+				version = sluice_rows.version + 1, body = excluded.body`,
+			keepRow: " ON CONFLICT DO NOTHING",
+			notify:  "SELECT pg_notify('" + notifyChannel + "', '')",
+			listen:  listenPostgres,
 		}, raw, nil
 	case "mysql", "mariadb":
 		c := mysql.NewConfig()
@@ -103,9 +130,13 @@ func parseURL(raw string) (*dialect, string, error) {
 		return &dialect{name: "MySQL/MariaDB", driver: "mysql", goose: goose.DialectMySQL, maxConns: 4,
 			// REPEATABLE READ would read the feed from a snapshot taken before the row lock was granted.
 			isolation:    sql.LevelReadCommitted,
+			now:          "CAST(unix_timestamp(sysdate(3)) * 1000 AS SIGNED)",
+			forUpdate:    " FOR UPDATE",
 			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON DUPLICATE KEY UPDATE revision = VALUES(revision), body = VALUES(body)`,
+			replaceRow: ` ON DUPLICATE KEY UPDATE grouphash = VALUES(grouphash), stamp = VALUES(stamp), version = version + 1, body = VALUES(body)`,
+			keepRow:    " ON DUPLICATE KEY UPDATE version = version", // INSERT IGNORE would hide other errors too
 		}, c.FormatDSN(), nil
 	default:
 		return nil, "", BadURL.New("the control store's URL begins with sqlite://, postgres:// or mysql://, not %q", u.Scheme+"://")

@@ -31,8 +31,15 @@
 //   - Documents given out are shared: who wants to change one copies it first.
 //   - A node that fell behind a compacted feed takes a fresh snapshot; it never skips.
 //
+// # Beside the documents
+//
+// A session is a node's life by the database's clock; Tx.Alive asks for one inside a
+// transaction, and what it finds dead stays dead. Package lease builds locks on that. Rows
+// are sealed like documents, but stay in the database: what there may be hundreds of
+// thousands of, such as agents, and nobody follows.
+//
 // # What it does not do
 //
-// It is for control data: what fits in memory many times over. Checkpoints, counters,
+// Documents are control data: what fits in memory many times over. Checkpoints, counters,
 // audit records, object metadata and reference data of the collector belong in package kv.
 package store

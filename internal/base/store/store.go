@@ -30,6 +30,8 @@ type Config struct {
 	URL string
 	// Key seals bodies and hashes keys. All nodes of a cluster share it.
 	Key [32]byte
+	// Connections is the most that are open to an external database; 4 if zero.
+	Connections int
 	// Poll is how often the revision is read where no push arrives; 250 ms if zero.
 	Poll time.Duration
 	// Keep is how many revisions of the feed are kept for nodes that fell behind; 10,000 if zero.
@@ -85,12 +87,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open(dia.driver, dsn)
+	db, err := dia.open(dsn, c.Connections)
 	if err != nil {
-		return nil, BadURL.Wrap(err, "the control store's URL is not valid")
+		return nil, err
 	}
-	db.SetMaxOpenConns(dia.maxConns)
-	db.SetMaxIdleConns(dia.maxConns)
 	s := &Store{
 		cfg: c, db: db, dia: dia,
 		requests:    make(chan *request, 1024),

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -69,6 +70,9 @@ func (s *Snapshot) state(collection string) *state {
 
 // Tx is a transaction in progress. It sees its own writes.
 type Tx struct {
+	ctx      context.Context //nolint:containedctx // lives as long as the transaction
+	sql      *lockedTx
+	dia      *dialect
 	revision int64
 	base     map[string]*state
 	own      map[string]*state

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+)
+
+// Identity is what can be known of a database without the key that seals it.
+type Identity struct {
+	// Instance is a random name that the database got when it was first used.
+	Instance string
+	// Root is the root key of its nodes, sealed by them; nil if none was kept.
+	Root []byte
+	// Used reports whether documents were ever written.
+	Used bool
+}
+
+// Identify connects, migrates the schema forward and reads the database's identity. If no
+// root key was kept yet and root is not nil, root is kept; of those who race, one is kept
+// and all are told which.
+func Identify(ctx context.Context, url string, root []byte) (Identity, error) {
+	dia, dsn, err := parseURL(url)
+	if err != nil {
+		return Identity{}, err
+	}
+	db, err := dia.open(dsn, 1)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer func() { _ = db.Close() }() // all was committed
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		return Identity{}, Unreachable.Wrap(err, "cannot reach the control store (%s)", dia.name)
+	}
+	if err := dia.migrate(ctx, db); err != nil {
+		return Identity{}, err
+	}
+	id, err := dia.identify(ctx, db, root)
+	if err != nil {
+		return Identity{}, Unreachable.Wrap(err, "cannot read the control store's identity")
+	}
+	return id, nil
+}
+
+func (d *dialect) identify(ctx context.Context, db *sql.DB, root []byte) (id Identity, err error) {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: d.isolation})
+	if err != nil {
+		return id, err
+	}
+	defer func() { _ = tx.Rollback() }() // no effect after a commit
+	var revision, compacted int64
+	if err := tx.QueryRowContext(ctx, d.lockRevision).Scan(&revision, &compacted); err != nil { // serialises the race
+		return id, err
+	}
+	id.Used = revision > 0
+	err = tx.QueryRowContext(ctx, "SELECT instance, root FROM sluice_cluster WHERE id = 1").Scan(&id.Instance, &id.Root)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		id.Instance, id.Root = rand.Text(), root
+		_, err = tx.ExecContext(ctx, d.rebind("INSERT INTO sluice_cluster (id, instance, root) VALUES (1, ?, ?)"), id.Instance, id.Root)
+	case err == nil && id.Root == nil && root != nil:
+		id.Root = root
+		_, err = tx.ExecContext(ctx, d.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1"), root)
+	}
+	if err != nil {
+		return id, err
+	}
+	return id, tx.Commit()
+}
