@@ -1,5 +1,12 @@
 package node
 
+import (
+	"log/slog"
+
+	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+)
+
 // ListenStreams opens the listeners of a gate.stream_listen, and closes them.
 func ListenStreams(value string) error {
 	c := Defaults()
@@ -7,4 +14,9 @@ func ListenStreams(value string) error {
 	var f flows
 	defer f.close()
 	return f.listen(c)
+}
+
+// Kinds returns every kind of plugin a node has.
+func Kinds(log *slog.Logger) []gateway.Plugin {
+	return newObservers(log).with(kinds(), collector.New(collector.Deps{}))
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -193,7 +194,7 @@ func (g *Gateway) newInstance(id string, r schema.Record) *instance {
 	config, err := g.resolveSecrets(kind.Config, config)
 	var plugin any
 	if err == nil {
-		plugin, err = kind.New(config, Env{
+		plugin, err = kind.make(config, Env{
 			ID: id, Clock: g.deps.Clock, Log: g.deps.Log.With("plugin", name, "plugin_id", id), Directory: g, Records: records{g},
 		})
 	}
@@ -203,6 +204,17 @@ func (g *Gateway) newInstance(id string, r schema.Record) *instance {
 	}
 	in.plugin = plugin
 	return in
+}
+
+// make calls New. A panic is an error: the record is stored, and one that no node could
+// start with would be the end of all of them.
+func (k *kind) make(config schema.Record, env Env) (plugin any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a panic: %v", r)
+		}
+	}()
+	return k.New(config, env)
 }
 
 func (in *instance) release(g *Gateway) {

@@ -19,7 +19,7 @@ func (f *Field) Coerce(v any) any {
 	switch f.Kind {
 	case Integer, Number:
 		if s, ok := v.(string); ok {
-			if n, err := strconv.ParseFloat(s, 64); err == nil {
+			if n, err := strconv.ParseFloat(s, 64); err == nil && finite(n) {
 				return n
 			}
 		}

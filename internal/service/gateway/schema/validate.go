@@ -133,7 +133,9 @@ func (f *Field) complete(v any) any {
 		if r, ok := v.(Record); ok && f.Values != nil {
 			out := make(Record, len(r))
 			for k, e := range r {
-				out[k] = f.Values.complete(e)
+				if e != nil || f.Values.Kind == JSON { // null unsets, here as everywhere
+					out[k] = f.Values.complete(e)
+				}
 			}
 			return out
 		}
@@ -262,12 +264,18 @@ func (f *Field) checkString(v any) any {
 	return nil
 }
 
+// maxInteger is up to where every integer has a float64 of its own.
+const maxInteger = 1 << 53
+
+// finite reports whether JSON has a form of the number.
+func finite(n float64) bool { return !math.IsNaN(n) && !math.IsInf(n, 0) }
+
 func (f *Field) checkNumber(v any) any {
 	n, ok := v.(float64)
-	if f.Kind == Integer && (!ok || n != math.Trunc(n) || math.IsInf(n, 0)) {
+	if f.Kind == Integer && (!ok || n != math.Trunc(n) || math.Abs(n) > maxInteger) {
 		return "expected an integer"
 	}
-	if !ok {
+	if !ok || !finite(n) {
 		return "expected a number"
 	}
 	if len(f.Between) == 2 && (n < f.Between[0] || n > f.Between[1]) {

@@ -104,6 +104,9 @@ func complete(r schema.Record, bad func(field, msg string)) {
 			return
 		}
 	}
+	if _, err := newModel(r); err != nil {
+		bad("", err.Error())
+	}
 }
 
 // maxSize describes the largest body that is looked at.
