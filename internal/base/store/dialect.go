@@ -26,21 +26,26 @@ const notifyChannel = "sluice_changes"
 
 // dialect is all that differs between the databases.
 type dialect struct {
-	name         string
-	driver       string
-	goose        goose.Dialect
-	local        bool // part of this process: nobody else writes
-	maxConns     int
-	isolation    sql.IsolationLevel
-	lockRevision string // reads revision and compacted, and holds the row until the end
-	upsert       string // a document: collection, keyhash, revision, body
-	now          string // the database's clock, in milliseconds
-	forUpdate    string // holds the rows that a SELECT read, where others could write them
-	replaceRow   string // ends an INSERT of rows that replaces those there are
-	keepRow      string // ends an INSERT that leaves the row there is
-	numbered     bool   // placeholders are $1, $2 …
-	notify       string // run inside each writing transaction; optional
-	listen       func(ctx context.Context, c Config, pushed chan<- struct{})
+	name       string
+	driver     string
+	goose      goose.Dialect
+	local      bool // part of this process: nobody else writes
+	maxConns   int
+	isolation  sql.IsolationLevel
+	upsert     string // a document: collection, keyhash, revision, body
+	now        string // the database's clock, in milliseconds
+	forUpdate  string // holds the rows that a SELECT read, where others could write them
+	replaceRow string // ends an INSERT of rows that replaces those there are
+	keepRow    string // ends an INSERT that leaves the row there is
+	numbered   bool   // placeholders are $1, $2 …
+	notify     string // run inside each writing transaction; optional
+	listen     func(ctx context.Context, c Config, pushed chan<- struct{})
+}
+
+// lockRevision reads revision, compacted and the time, and holds the row until the
+// transaction's end.
+func (d *dialect) lockRevision() string {
+	return "SELECT revision, compacted, " + d.now + " FROM sluice_meta WHERE id = 1" + d.forUpdate
 }
 
 // open opens the database; the first word with it is a ping.
@@ -87,8 +92,7 @@ func parseURL(raw string) (*dialect, string, error) {
 		}
 		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
 		return &dialect{name: "SQLite", driver: "sqlite", goose: goose.DialectSQLite3, local: true, maxConns: 1,
-			now:          "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1",
+			now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
 			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
@@ -97,10 +101,9 @@ func parseURL(raw string) (*dialect, string, error) {
 		}, "file:" + u.Path + "?" + q.Encode(), nil
 	case "postgres", "postgresql":
 		return &dialect{name: "PostgreSQL", driver: "pgx", goose: goose.DialectPostgres, maxConns: 4, numbered: true,
-			isolation:    sql.LevelReadCommitted,
-			now:          "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-			forUpdate:    " FOR UPDATE",
-			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
+			isolation: sql.LevelReadCommitted,
+			now:       "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+			forUpdate: " FOR UPDATE",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON CONFLICT (collection, keyhash) DO UPDATE SET revision = excluded.revision, body = excluded.body`,
 			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
@@ -129,10 +132,9 @@ func parseURL(raw string) (*dialect, string, error) {
 		}
 		return &dialect{name: "MySQL/MariaDB", driver: "mysql", goose: goose.DialectMySQL, maxConns: 4,
 			// REPEATABLE READ would read the feed from a snapshot taken before the row lock was granted.
-			isolation:    sql.LevelReadCommitted,
-			now:          "CAST(unix_timestamp(sysdate(3)) * 1000 AS SIGNED)",
-			forUpdate:    " FOR UPDATE",
-			lockRevision: "SELECT revision, compacted FROM sluice_meta WHERE id = 1 FOR UPDATE",
+			isolation: sql.LevelReadCommitted,
+			now:       "CAST(unix_timestamp(sysdate(3)) * 1000 AS SIGNED)",
+			forUpdate: " FOR UPDATE",
 			upsert: `INSERT INTO sluice_documents (collection, keyhash, revision, body) VALUES (?, ?, ?, ?)
 				ON DUPLICATE KEY UPDATE revision = VALUES(revision), body = VALUES(body)`,
 			replaceRow: ` ON DUPLICATE KEY UPDATE grouphash = VALUES(grouphash), stamp = VALUES(stamp), version = version + 1, body = VALUES(body)`,

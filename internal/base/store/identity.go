@@ -51,8 +51,8 @@ func (d *dialect) identify(ctx context.Context, db *sql.DB, root []byte) (id Ide
 		return id, err
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after a commit
-	var revision, compacted int64
-	if err := tx.QueryRowContext(ctx, d.lockRevision).Scan(&revision, &compacted); err != nil { // serialises the race
+	var revision, compacted, now int64
+	if err := tx.QueryRowContext(ctx, d.lockRevision()).Scan(&revision, &compacted, &now); err != nil { // serialises the race
 		return id, err
 	}
 	id.Used = revision > 0

@@ -292,6 +292,7 @@ type lockedTx struct {
 	*sql.Tx
 	revision  int64
 	compacted int64
+	now       int64 // milliseconds
 }
 
 func (s *Store) begin(ctx context.Context) (*lockedTx, error) {
@@ -300,7 +301,7 @@ func (s *Store) begin(ctx context.Context) (*lockedTx, error) {
 		return nil, Unreachable.Wrap(err, "cannot reach the control store")
 	}
 	l := &lockedTx{Tx: tx}
-	if err := tx.QueryRowContext(ctx, s.dia.lockRevision).Scan(&l.revision, &l.compacted); err != nil {
+	if err := tx.QueryRowContext(ctx, s.dia.lockRevision()).Scan(&l.revision, &l.compacted, &l.now); err != nil {
 		return nil, errors.Join(Unreachable.Wrap(err, "cannot lock the control store"), tx.Rollback())
 	}
 	return l, nil

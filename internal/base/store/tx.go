@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"sluice.dev/sluice/internal/base/fault"
 )
@@ -87,6 +88,9 @@ type write struct {
 
 // Revision is the revision the transaction will have.
 func (tx *Tx) Revision() int64 { return tx.revision }
+
+// Now is when the transaction began, by the database's clock.
+func (tx *Tx) Now() time.Time { return time.UnixMilli(tx.sql.now) }
 
 func (tx *Tx) state(collection string) *state {
 	if st := tx.own[collection]; st != nil {
