@@ -103,18 +103,14 @@ func (h *h2Server) shutdown(ctx context.Context) {
 	}
 }
 
-// h2Upstreams are the ways to an upstream for requests that came in HTTP/2. Connections
-// are kept by what distinguishes them: the protocol, how TLS is spoken, and within these
-// the address and the name of the server.
+// h2Upstreams are the ways to an upstream of HTTP/1.1, as Kong speaks to HTTP services, for
+// requests that came in HTTP/2 with a body that streams. Connections are kept by what
+// distinguishes them: how TLS is spoken (nil: clear text), and within these the address and
+// the name of the server.
 type h2Upstreams struct {
 	p  *Proxy
 	mu sync.Mutex
-	by map[h2Way]*h2Transport
-}
-
-type h2Way struct {
-	grpc bool        // HTTP/2; else HTTP/1.1, as Kong speaks to HTTP services
-	tls  *tls.Config // nil: clear text
+	by map[*tls.Config]*h2Transport
 }
 
 type h2Transport struct {
@@ -126,17 +122,17 @@ type h2Transport struct {
 const maxH2Ways = 16
 
 func newH2Upstreams(p *Proxy) *h2Upstreams {
-	return &h2Upstreams{p: p, by: map[h2Way]*h2Transport{}}
+	return &h2Upstreams{p: p, by: map[*tls.Config]*h2Transport{}}
 }
 
-func (u *h2Upstreams) of(way h2Way) *http.Transport {
+func (u *h2Upstreams) of(way *tls.Config) *http.Transport {
 	now := u.p.nanos()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	t := u.by[way]
 	if t == nil {
 		u.drop(now - 2*int64(u.p.cfg.UpstreamIdleTimeout))
-		t = &h2Transport{Transport: u.transport(way)}
+		t = &h2Transport{Transport: u.transport()}
 		u.by[way] = t
 	}
 	t.usedAt = now
@@ -157,17 +153,12 @@ func (u *h2Upstreams) drop(before int64) {
 	}
 }
 
-func (u *h2Upstreams) transport(way h2Way) *http.Transport {
-	protocols, proto := new(http.Protocols), "http/1.1"
-	protocols.SetHTTP1(!way.grpc)
-	if way.grpc {
-		protocols.SetHTTP2(way.tls != nil)
-		protocols.SetUnencryptedHTTP2(way.tls == nil)
-		proto = "h2"
-	}
+func (u *h2Upstreams) transport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		d := ctx.Value(h2DialKey{}).(*h2Dial)
-		conn, _, err := u.p.upstreams.dial(ctx, d.key, d.wait, proto)
+		conn, _, err := u.p.upstreams.dial(ctx, d.key, d.wait, "http/1.1")
 		return conn, err
 	}
 	return &http.Transport{
@@ -199,7 +190,7 @@ func (u *h2Upstreams) roundTrip(out *http.Request, x *gateway.Exchange) (*http.R
 		out.URL.Host = hex.EncodeToString([]byte(key.addr.String()+" "+key.serverName)) + ":443"
 	}
 	out = out.WithContext(context.WithValue(out.Context(), h2DialKey{}, &h2Dial{key, service.ConnectTimeout}))
-	return u.of(h2Way{service.GRPC(), key.tls}).RoundTrip(out)
+	return u.of(key.tls).RoundTrip(out)
 }
 
 func (u *h2Upstreams) close() {

@@ -92,6 +92,7 @@ type Proxy struct {
 	upstreams upstreams
 	h2        *h2Server
 	h2out     *h2Upstreams
+	calls     upstreams2
 	slots     chan struct{}
 	large     sync.Pool // *[]byte of largeBuffer bytes
 	date      atomic.Pointer[dated]
@@ -131,6 +132,7 @@ func New(c Config, d Deps) *Proxy {
 		conns:  map[closer]struct{}{}, stopped: make(chan struct{}),
 	}
 	p.large.New = func() any { b := make([]byte, largeBuffer); return &b }
+	p.calls = upstreams2{p: p, by: map[upstreamKey]*conns2{}}
 	p.upstreams.init(p)
 	p.h2, p.h2out = newH2Server(p), newH2Upstreams(p)
 	return p
@@ -265,6 +267,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	p.upstreams.close()
 	p.h2out.close()
+	p.calls.close()
 	return err
 }
 

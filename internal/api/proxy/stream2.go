@@ -8,7 +8,6 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/api/proxy/http2"
 	"sluice.dev/sluice/internal/service/gateway"
 )
 
@@ -157,6 +157,15 @@ func (p *Proxy) replyStream2(w http.ResponseWriter, r *http.Request, x *gateway.
 // service's time-out.
 var errQuiet = errors.New("proxy: nothing came for the service's time-out")
 
+// asker is one engine's way to send the request of an exchange.
+type asker interface {
+	// ask sends the request where the attempt in progress goes, and waits for the head of the
+	// answer. Its header becomes the exchange's.
+	ask(x *gateway.Exchange) (answer, error)
+	// close ends it, whatever of the answer has been read.
+	close()
+}
+
 // forward2 sends the request to its upstream and the answer to the client.
 func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
 	service := x.Upstream.Service
@@ -170,34 +179,30 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 	wait := max(service.ReadTimeout, service.ConnectTimeout)
 	quiet := time.AfterFunc(wait, func() { cancel(errQuiet) })
 	defer quiet.Stop()
-	out := (&http.Request{
-		Method: x.Request.Method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		URL: &url.URL{Scheme: map[bool]string{true: "https", false: "http"}[service.TLS()],
-			Opaque: string(gateway.AppendTarget(nil, x.Upstream.Path, "", false)), RawQuery: strings.Clone(x.Request.RawQuery),
-			ForceQuery: x.Request.HasQuery},
-		Header: p.upstreamHeader(x),
-	}).WithContext(ctx)
+	var small error
+	if limit := p.cfg.BufferBody; service.GRPC() && x.Stream() != nil && x.Request.Length > 0 && x.Request.Length <= int64(limit) && x.Route().RequestBuffering {
+		_, small = x.Body(limit)
+	}
 	var moving *movingBody
-	if b, ok := x.Buffered(); ok {
-		b = bytes.Clone(b) // the transport may still read it when the exchange has ended
-		out.ContentLength = int64(len(b))
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
-	} else if src := x.Stream(); src != nil {
+	if src := x.Stream(); src != nil {
 		moving = &movingBody{src: src, quiet: quiet, wait: wait}
-		out.Body, out.ContentLength = moving, x.Request.Length
 		defer func() { x.Times.BytesIn = moving.count.Load() }()
 	}
-	var resp *http.Response
-	var err error
-	for try, start := 1, x.Times.UpstreamStart; ; try, start = try+1, time.Now() {
+	var engine asker
+	if service.GRPC() {
+		engine = p.newCall(ctx, r, moving)
+	} else {
+		engine = p.newTransfer(ctx, x, moving)
+	}
+	defer engine.close()
+	var a answer
+	err := small
+	for try, start := 1, x.Times.UpstreamStart; small == nil; try, start = try+1, time.Now() {
 		if err = x.NextTry(start); err != nil {
 			break
 		}
-		if out.GetBody != nil {
-			out.Body, _ = out.GetBody()
-		}
-		if resp, err = p.h2out.roundTrip(out, x); err == nil {
-			x.AnswerTry(resp.StatusCode)
+		if a, err = engine.ask(x); err == nil {
+			x.AnswerTry(a.status)
 			break
 		}
 		if r.Context().Err() != nil || moving != nil && moving.broke.Load() {
@@ -207,9 +212,7 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 			err = context.DeadlineExceeded
 		}
 		x.FailTry(failureCode(err))
-		var unsent *dialError
-		again := errors.As(err, &unsent) && (moving == nil || moving.count.Load() == 0) || isIdempotent(out.Method) && moving == nil
-		if !again || try > service.Retries || ctx.Err() != nil {
+		if try > service.Retries || ctx.Err() != nil || !mayRepeat(err, x, moving) {
 			break
 		}
 		quiet.Reset(wait)
@@ -225,60 +228,60 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 		p.reply2(w, r, x)
 		return
 	}
-	defer resp.Body.Close()
 	x.Times.UpstreamHeader = time.Now()
-	x.Times.UpstreamStatus = resp.StatusCode
-	x.Response.Header.Reset()
-	for name, values := range resp.Header {
-		if name == "Content-Length" {
-			continue // it is Response.Length
-		}
-		for _, v := range values {
-			x.Response.Header.AddValid(name, v)
-		}
-	}
-	p.relay2(w, r, x, answer{resp.StatusCode, resp.ContentLength, resp.Body, func() http.Header { return resp.Trailer }},
-		func() { quiet.Reset(service.ReadTimeout) })
+	x.Times.UpstreamStatus = a.status
+	p.relay2(w, r, x, a, func() { quiet.Reset(service.ReadTimeout) })
 }
 
-// upstreamHeader is the header of the upstream's request.
-func (p *Proxy) upstreamHeader(x *gateway.Exchange) http.Header {
-	h := http.Header{}
+// mayRepeat reports whether a request that failed with err may be sent again: nothing of it can have
+// had an effect, and all of it is still there.
+func mayRepeat(err error, x *gateway.Exchange, moving *movingBody) bool {
+	if moving == nil && isIdempotent(x.Request.Method) {
+		return true
+	}
+	var unsent *dialError
+	if !errors.As(err, &unsent) && !errors.Is(err, http2.ErrUnprocessed) {
+		return false
+	}
+	return moving == nil || moving.count.Load() == 0 || moving.kept.Load()
+}
+
+// upstreamFields gives add the header of the upstream's request, but for Content-Length. What
+// add gets may lie in the exchange's memory.
+func upstreamFields(x *gateway.Exchange, add func(name, value string)) {
+	forwardedFor := ""
 	for _, f := range x.Request.Header.Fields() {
-		if gateway.EqualFold(f.Name, "TE") && gateway.HasToken(f.Value, "trailers") {
-			h["Te"] = []string{"trailers"}
-			continue
+		switch {
+		case gateway.EqualFold(f.Name, "TE") && gateway.HasToken(f.Value, "trailers"):
+			add("Te", "trailers")
+		case gateway.EqualFold(f.Name, "X-Forwarded-For"):
+			forwardedFor += f.Value + ", "
+		case http1.HopByHop(f.Name) || replacedHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length"):
+		default:
+			add(f.Name, f.Value)
 		}
-		if http1.HopByHop(f.Name) || replacedHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
-			continue
-		}
-		h.Add(f.Name, strings.Clone(f.Value))
 	}
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = nil // the transport would name itself
-	}
-	if prior := h.Values("X-Forwarded-For"); len(prior) > 0 {
-		h.Set("X-Forwarded-For", strings.Join(prior, ", ")+", "+x.Conn.PeerIP)
+	if forwardedFor != "" {
+		add("X-Forwarded-For", forwardedFor+x.Conn.PeerIP)
 	} else {
-		h.Set("X-Forwarded-For", x.ClientIP())
+		add("X-Forwarded-For", x.ClientIP())
 	}
 	f := forwardedOf(x)
-	h.Set("X-Forwarded-Proto", f.Proto)
-	h.Set("X-Forwarded-Host", f.Host)
+	add("X-Forwarded-Proto", f.Proto)
+	add("X-Forwarded-Host", f.Host)
 	if f.Port == "" {
 		f.Port = strconv.Itoa(x.Conn.ServerPort)
 	}
-	h.Set("X-Forwarded-Port", f.Port)
-	h.Set("X-Forwarded-Path", f.Path)
+	add("X-Forwarded-Port", f.Port)
+	add("X-Forwarded-Path", f.Path)
 	if f.Prefix != "" {
-		h.Set("X-Forwarded-Prefix", f.Prefix)
+		add("X-Forwarded-Prefix", f.Prefix)
 	} else if prefix := strippedPrefix(x); prefix != "" {
-		h.Set("X-Forwarded-Prefix", string(gateway.AppendTarget(nil, prefix, "", false)))
+		add("X-Forwarded-Prefix", string(gateway.AppendTarget(nil, prefix, "", false)))
 	}
-	h.Set("X-Real-IP", x.ClientIP())
-	h.Add("Via", "2 "+serverName)
-	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
-	return h
+	add("X-Real-IP", x.ClientIP())
+	add("Via", via2)
+	add("X-Kong-Request-Id", x.ID())
 }
 
 // relay2 brings the upstream's answer to the client, piece by piece as it comes.
@@ -295,12 +298,12 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 			return
 		}
 		x.Response.Body = whole
-		takeTrailer(x, a.trailer())
+		takeTrailer(x, a)
 		if p.gw.Response(x); x.Answered() {
 			p.reply2(w, r, x)
 			return
 		}
-		body, length = bytes.NewReader(x.Response.Body), int64(len(x.Response.Body))
+		body, length, a.ready = bytes.NewReader(x.Response.Body), int64(len(x.Response.Body)), nil
 	}
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && r.Method != "HEAD"
@@ -317,22 +320,24 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 	t := &x.Times
 	h.Set("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))
 	h.Set("X-Kong-Proxy-Latency", strconv.FormatInt(t.UpstreamStart.Sub(t.Start).Milliseconds(), 10))
-	h.Add("Via", "2 "+serverName)
+	h.Add("Via", via2)
 	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
 	w.WriteHeader(x.Response.Status)
 	flush := http.NewResponseController(w)
 	buf := p.large.Get().(*[]byte)
 	defer p.large.Put(buf)
-	if length < 0 {
-		flush.Flush() // the head goes ahead: the body may take its time
-	}
+	held := length < 0 // something was written that may have to go ahead: the body may take its time
 	for {
+		if held && (a.ready == nil || !a.ready()) {
+			flush.Flush()
+			held = false
+		}
 		n, err := body.Read(*buf)
 		moved()
 		data := (*buf)[:n]
 		if filters {
 			if err == io.EOF {
-				takeTrailer(x, a.trailer())
+				takeTrailer(x, a)
 			}
 			data = p.gw.BodyFilter(x, data, err == io.EOF)
 		}
@@ -342,9 +347,7 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 				panic(http.ErrAbortHandler)
 			}
 			x.Times.BytesOut += int64(len(data))
-			if length < 0 {
-				flush.Flush()
-			}
+			held = length < 0
 		}
 		if err == io.EOF {
 			break
@@ -353,21 +356,17 @@ func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchan
 			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 		}
 	}
-	for name, values := range a.trailer() {
-		for _, v := range values {
-			h.Add(http.TrailerPrefix+name, v)
-		}
+	for name, value := range a.trailer {
+		h.Add(http.TrailerPrefix+name, strings.Clone(value))
 	}
 	x.Times.End = time.Now()
 }
 
 // takeTrailer shows plugins the trailer of an answer whose body has been read.
-func takeTrailer(x *gateway.Exchange, trailer http.Header) {
+func takeTrailer(x *gateway.Exchange, a answer) {
 	x.Response.Trailer.Reset()
-	for name, values := range trailer {
-		for _, v := range values {
-			x.Response.Trailer.AddValid(name, v)
-		}
+	for name, value := range a.trailer {
+		x.Response.Trailer.AddValid(name, value)
 	}
 }
 
@@ -378,6 +377,7 @@ type movingBody struct {
 	wait  time.Duration
 	count atomic.Int64 // bytes read
 	broke atomic.Bool  // it could not be read to its end
+	kept  atomic.Bool  // all that was read is at hand still
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {

@@ -198,6 +198,7 @@ func (u *upstreams) reap() {
 		for _, c := range old {
 			c.Conn.Close()
 		}
+		u.p.calls.reap()
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,7 +21,8 @@ type answer struct {
 	status  int
 	length  int64 // of the body; -1 where it is unknown
 	body    io.Reader
-	trailer func() http.Header // once the body has been read
+	ready   func() bool               // nil, or whether a read of the body would not wait
+	trailer iter.Seq2[string, string] // once the body has been read
 }
 
 // forwardWhole sends a request of HTTP/2 whose body is at hand by HTTP/1, over the
@@ -92,12 +94,12 @@ func (p *Proxy) exchange2(w http.ResponseWriter, r *http.Request, x *gateway.Exc
 	return false, nil
 }
 
-func (uc *upstreamConn) trailer() http.Header {
-	t := http.Header{}
+func (uc *upstreamConn) trailer(yield func(name, value string) bool) {
 	for _, f := range uc.body.Trailer().Fields() {
-		t.Add(f.Name, f.Value)
+		if !yield(f.Name, f.Value) {
+			return
+		}
 	}
-	return t
 }
 
 // spare is an upstream's connection that an exchange of HTTP/2 has used.
