@@ -35,6 +35,8 @@ require (
 	modernc.org/sqlite v1.60.1
 )
 
+require github.com/hashicorp/yamux v0.1.2 // indirect
+
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
