@@ -3,22 +3,19 @@ package awslambda
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/awssign"
 	"sluice.dev/sluice/internal/service/gateway/plugin/callout"
 	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/schema"
@@ -68,7 +65,6 @@ type instance struct {
 	client        *callout.Client
 	log           *slog.Logger
 	clock         clock.Clock
-	signer        *v4.Signer
 	keys          *keys
 	url           *url.URL
 	region        string
@@ -79,12 +75,7 @@ type instance struct {
 }
 
 func newInstance(c schema.Record, env gateway.Env) (any, error) {
-	region := fields.String(c, "aws_region")
-	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
-		if region == "" {
-			region = os.Getenv(name)
-		}
-	}
+	region := awssign.Region(fields.String(c, "aws_region"))
 	host := fields.String(c, "host")
 	if region == "" && host == "" {
 		return nil, errors.New("no region or host specified")
@@ -113,7 +104,7 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 	if q := fields.String(c, "qualifier"); q != "" {
 		u.RawQuery = url.Values{"Qualifier": {q}}.Encode()
 	}
-	in := &instance{event: newEvent(c, env), client: client, log: env.Log, clock: env.Clock, signer: v4.NewSigner(), url: u, region: region,
+	in := &instance{event: newEvent(c, env), client: client, log: env.Log, clock: env.Clock, url: u, region: region,
 		header: map[string]string{"Content-Type": "application/json", "X-Amz-Invocation-Type": fields.String(c, "invocation_type"),
 			"X-Amz-Log-Type": fields.String(c, "log_type")},
 		unhandled: fields.Int(c, "unhandled_status"), integration: fields.Bool(c, "is_proxy_integration"),
@@ -168,8 +159,7 @@ func (in *instance) invoke(ctx context.Context, payload []byte) (*callout.Answer
 
 // signed signs a request and sends it.
 func (in *instance) signed(ctx context.Context, r *http.Request, body []byte, k aws.Credentials, service string) (*callout.Answer, error) {
-	sum := sha256.Sum256(body)
-	if err := in.signer.SignHTTP(ctx, k, r, hex.EncodeToString(sum[:]), service, in.region, in.clock.Now()); err != nil {
+	if err := awssign.Sign(ctx, r, body, k, awssign.Scope{Service: service, Region: in.region}, in.clock.Now()); err != nil {
 		return nil, err
 	}
 	return in.client.Do(ctx, r)

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"sluice.dev/sluice/internal/service/gateway/plugin/awssign"
 	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -38,11 +38,7 @@ const early = time.Minute
 func newKeys(c schema.Record, region string, in *instance) *keys {
 	k := &keys{in: in, role: fields.String(c, "aws_assume_role_arn"), session: fields.String(c, "aws_role_session_name"),
 		endpoint: fields.String(c, "aws_sts_endpoint_url"), turn: make(chan struct{}, 1),
-		own: aws.Credentials{AccessKeyID: fields.String(c, "aws_key"), SecretAccessKey: fields.String(c, "aws_secret")}}
-	if k.own.AccessKeyID == "" {
-		k.own = aws.Credentials{AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
-			SessionToken: os.Getenv("AWS_SESSION_TOKEN")}
-	}
+		own: awssign.Key(fields.String(c, "aws_key"), fields.String(c, "aws_secret"))}
 	if k.endpoint == "" {
 		k.endpoint = "https://sts." + region + ".amazonaws.com"
 	}
