@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -34,6 +35,7 @@ type Result struct {
 	Answered int // the status of the upstream's answer as the client gets it; 0 where it was not forwarded
 	Header   *gateway.Header
 	Body     string          // of either
+	Broken   error           // why a streamed body did not come to its end
 	Upstream *gateway.Header // the request's header as the upstream would get it
 	Query    string
 	Sent     string // the body the upstream would get, where a plugin has read it
@@ -75,7 +77,12 @@ func Do(g *gateway.Gateway, r Request) Result {
 	}
 	g.HeaderFilter(x)
 	out.Body = string(x.Response.Body)
-	if x.FiltersBody() {
+	if s := x.Response.Stream; s != nil {
+		read, err := io.ReadAll(s)
+		out.Body, out.Broken = string(read), err
+		s.Close()
+	}
+	if x.FiltersBody() && x.Response.Stream == nil {
 		half := len(x.Response.Body) / 2
 		first := string(g.BodyFilter(x, []byte(out.Body[:half]), false))
 		out.Body = first + string(g.BodyFilter(x, []byte(out.Body[half:]), true))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -33,13 +34,17 @@ func New() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "ai-proxy", Version: gateway.Version, Priority: 770, Config: config,
 		New: func(c schema.Record, env gateway.Env) (any, error) {
-			m, err := newModel(c)
+			m, err := newModel(c, env.Clock)
 			if err != nil {
 				return nil, err
 			}
 			client, err := callout.New(callout.Config{Timeout: timeout, Keepalive: keepalive, MaxAnswer: maxAnswer})
-			return &proxy{model: m, client: client, log: env.Log, limit: fields.Int(c, "max_request_body_size"),
-				streaming: fields.String(c, "response_streaming"), named: fields.Bool(c, "model_name_header")}, err
+			if err != nil {
+				return nil, err
+			}
+			m.connect(client)
+			return &proxy{model: m, client: client, log: env.Log, limit: fields.Int(c, "max_request_body_size"), notes: newNotes(c, "proxy", env.ID),
+				streaming: fields.String(c, "response_streaming"), named: fields.Bool(c, "model_name_header")}, nil
 		},
 	}
 }
@@ -49,6 +54,7 @@ type proxy struct {
 	client    *callout.Client
 	log       *slog.Logger
 	limit     int
+	notes     notes
 	streaming string // allow, deny or always
 	named     bool   // answers tell the model's name
 }
@@ -71,10 +77,14 @@ func (p *proxy) Access(x *gateway.Exchange) {
 		refuse(x, 400, wrong)
 		return
 	}
-	r, err := p.model.request(body, func(c credential) (header, query string) {
-		args, _ := url.ParseQuery(x.Request.RawQuery)
-		return strings.Clone(x.Request.Header.Get(c.header)), args.Get(c.param)
-	})
+	t, err := p.model.talk(body, name, stream)
+	var r *http.Request
+	if err == nil {
+		r, err = p.model.request(x.Context(), t, x.Request.Path, func(c credential) (header, query string) {
+			args, _ := url.ParseQuery(x.Request.RawQuery)
+			return strings.Clone(x.Request.Header.Get(c.header)), args.Get(c.param)
+		})
+	}
 	if err != nil {
 		p.fail(x, err)
 		return
@@ -82,15 +92,9 @@ func (p *proxy) Access(x *gateway.Exchange) {
 	if p.named {
 		x.Response.Header.Set("X-Kong-LLM-Model", p.model.provider+"/"+name)
 	}
+	note := p.notes.begin(x, p.model, t, raw)
 	if stream {
-		r.Header.Set("Accept", "text/event-stream")
-		resp, err := p.client.Stream(x.Context(), r)
-		if err != nil {
-			p.fail(x, err)
-			return
-		}
-		resp.Header.Del("Set-Cookie") // it is for the gateway, not for its clients
-		x.RespondStream(resp.StatusCode, resp.Body, callout.Fields(resp.Header)...)
+		p.stream(x, t, r, note)
 		return
 	}
 	answer, err := p.client.Do(x.Context(), r)
@@ -98,14 +102,43 @@ func (p *proxy) Access(x *gateway.Exchange) {
 		p.fail(x, err)
 		return
 	}
+	answer.Header.Del("Set-Cookie") // it is for the gateway, not for its clients
 	if answer.Status < 300 {
-		if wrong := p.model.answered(answer.Body); wrong != "" {
-			refuse(x, 500, wrong)
+		made, said, err := p.model.answer(t, answer.Body)
+		if err != nil {
+			refuse(x, 500, err.Error())
 			return
 		}
+		note.end(t, said.Model, string(made))
+		answer.Body = made
 	}
-	answer.Header.Del("Set-Cookie")
 	x.Respond(answer.Status, answer.Body, callout.Fields(answer.Header)...)
+}
+
+// stream answers with what comes piece by piece.
+func (p *proxy) stream(x *gateway.Exchange, t *talk, r *http.Request, note *note) {
+	r.Header.Set("Accept", "text/event-stream")
+	resp, err := p.client.Stream(x.Context(), r)
+	if err != nil {
+		p.fail(x, err)
+		return
+	}
+	resp.Header.Del("Set-Cookie")
+	_, asIs := p.model.dialect.(openAI)
+	if resp.StatusCode > 299 || t.route == preserve || asIs && note == nil {
+		x.RespondStream(resp.StatusCode, resp.Body, callout.Fields(resp.Header)...)
+		return
+	}
+	s := &stream{talk: t, dialect: p.model.dialect, source: newSource(resp.Header.Get("Content-Type"), resp.Body), body: resp.Body, log: p.log}
+	if note != nil {
+		s.keeps = note.use.Request != nil
+		s.ended = func(said string) { note.end(t, "", said) }
+		if !p.model.tells() {
+			t.estimate()
+		}
+	}
+	resp.Header.Set("Content-Type", "text/event-stream")
+	x.RespondStream(resp.StatusCode, s, callout.Fields(resp.Header)...)
 }
 
 // check looks at a request and completes it. It returns the name of the model, whether the
@@ -151,6 +184,10 @@ func (p *proxy) check(body object) (name string, stream bool, wrong string) {
 
 // fail answers where the model has not.
 func (p *proxy) fail(x *gateway.Exchange, err error) {
+	if form, ok := errors.AsType[errForm](err); ok {
+		refuse(x, 400, form.Error())
+		return
+	}
 	p.log.Error("the model did not answer", "err", err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		x.Fail(504, "The upstream server is timing out")

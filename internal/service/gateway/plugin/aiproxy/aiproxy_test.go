@@ -19,6 +19,8 @@ import (
 const (
 	hello  = `{"messages":[{"role":"user","content":"hi"}]}`
 	answer = `{"choices":[{"message":{"role":"assistant","content":"hello <b>you</b>"}}]}`
+	// usedAnswer tells what it took.
+	usedAnswer = `{"model":"m1-0613","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":25,"completion_tokens":12,"total_tokens":37}}`
 )
 
 // stub is a server with OpenAI's API that keeps what it was asked last.
@@ -48,6 +50,8 @@ func newStub(t *testing.T) *stub {
 			s.mu.Lock()
 		case strings.Contains(s.body, "instructions"):
 			io.WriteString(w, `{"choices":[{"message":{"content":"{\"status\":202,\"headers\":{\"X-A\":\"b\\r\\nc\",\"Content-Length\":\"1\"},\"body\":{\"d\":1}}"}}]}`)
+		case strings.Contains(s.body, "used"):
+			io.WriteString(w, usedAnswer)
 		case strings.Contains(s.body, "nonsense"):
 			io.WriteString(w, "{}")
 		case strings.Contains(s.body, `"stream":true`):
@@ -82,9 +86,12 @@ func (s *stub) llm(edits schema.Record) schema.Record {
 	return r
 }
 
-func newGateway(t *testing.T, name string, config schema.Record) *gateway.Gateway {
-	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer()})
+func newGateway(t *testing.T, name string, config schema.Record, more ...gateway.Plugin) *gateway.Gateway {
+	g := gatewaytest.New(t, append([]gateway.Plugin{aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer()}, more...))
 	gatewaytest.Route(t, g)
+	for _, kind := range more {
+		gatewaytest.Create(t, g, "plugins", schema.Record{"name": kind.Name})
+	}
 	gatewaytest.Create(t, g, "plugins", schema.Record{"name": name, "config": config})
 	return g
 }
@@ -189,12 +196,15 @@ func TestConfig(t *testing.T) {
 	g := gatewaytest.New(t, []gateway.Plugin{aiproxy.New(), aiproxy.NewRequestTransformer(), aiproxy.NewResponseTransformer()})
 	e, _ := g.Entity("plugins")
 	for want, edits := range map[string]schema.Record{
-		"the provider 'gemini' is not served":                               {"model.provider": "gemini"},
-		"the format 'ollama' is not served":                                 {"model.provider": "mistral", "model.options.mistral_format": "ollama"},
+		"no transformer for gemini://llm/v1/completions":                    {"model.provider": "gemini", "route_type": "llm/v1/completions"},
+		"bedrock and gemini only support auth.allow_override = false":       {"model.provider": "bedrock", "auth.allow_override": true},
+		"all or none of these fields must be set: 'api_endpoint', 'project": {"model.provider": "gemini", "model.options.gemini": schema.Record{"project_id": "p"}},
+		"anthropic does not support statistics when route_type is llm/v1/c": {"model.provider": "anthropic", "route_type": "llm/v1/completions", "model.options.anthropic_version": "v", "logging": schema.Record{"log_statistics": true}},
+		"must set 'model.options.anthropic_version' for anthropic provider": {"model.provider": "anthropic"},
+		"the service account is not of the form that Google gives out":      {"model.provider": "gemini", "auth.gcp_use_service_account": true, "auth.gcp_service_account_json": "{}"},
 		"must set 'model.options.llama2_format' for llama2 provider":        {"model.provider": "llama2"},
 		"must set 'model.options.azure_instance' for azure provider":        {"model.provider": "azure"},
 		"all or none of these fields must be set: 'auth.header_name', 'aut": {"auth.header_value": nil},
-		"does not go into logs":                                             {"logging": schema.Record{"log_payloads": true}},
 		"clients speak OpenAI's form alone":                                 {"llm_format": "gemini"},
 		"expected one of: allow, deny, always":                              {"response_streaming": "no"},
 	} {

@@ -22,7 +22,7 @@ func NewRequestTransformer() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "ai-request-transformer", Version: gateway.Version, Priority: 777, NoScopes: []string{"consumer"}, Config: transformation(),
 		New: func(c schema.Record, env gateway.Env) (any, error) {
-			t, err := newTransformer(c, env)
+			t, err := newTransformer(c, env, "ai-request-transformer")
 			if err != nil {
 				return nil, err
 			}
@@ -39,7 +39,7 @@ func NewResponseTransformer() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "ai-response-transformer", Version: gateway.Version, Priority: 768, NoScopes: []string{"consumer"}, Config: config,
 		New: func(c schema.Record, env gateway.Env) (any, error) {
-			t, err := newTransformer(c, env)
+			t, err := newTransformer(c, env, "ai-response-transformer")
 			if err != nil {
 				return nil, err
 			}
@@ -79,67 +79,78 @@ type transformer struct {
 	model   *model
 	client  *callout.Client
 	log     *slog.Logger
+	notes   notes
 	limit   int // bytes of a request's body
 	prompt  string
 	extract *regexp.Regexp // nil: the whole of the model's answer counts
 }
 
-func newTransformer(c schema.Record, env gateway.Env) (*transformer, error) {
-	llm, _ := c["llm"].(schema.Record)
-	m, err := newModel(llm)
+func newTransformer(c schema.Record, env gateway.Env, name string) (*transformer, error) {
+	llm := inner(c, "llm")
+	m, err := newModel(llm, env.Clock)
 	if err != nil {
 		return nil, err
 	}
-	t := &transformer{model: m, log: env.Log, limit: fields.Int(c, "max_request_body_size"), prompt: fields.String(c, "prompt")}
+	t := &transformer{model: m, log: env.Log, notes: newNotes(llm, name, env.ID), limit: fields.Int(c, "max_request_body_size"), prompt: fields.String(c, "prompt")}
 	if p := fields.String(c, "transformation_extract_pattern"); p != "" {
 		if t.extract, err = regexp.Compile("(?i)" + p); err != nil {
 			return nil, err
 		}
 	}
 	via := ""
-	if host := fields.String(c, m.url.Scheme+"_proxy_host"); host != "" {
-		via = "http://" + net.JoinHostPort(host, strconv.Itoa(fields.Int(c, m.url.Scheme+"_proxy_port")))
+	if scheme := m.address.base.Scheme; fields.String(c, scheme+"_proxy_host") != "" {
+		via = "http://" + net.JoinHostPort(fields.String(c, scheme+"_proxy_host"), strconv.Itoa(fields.Int(c, scheme+"_proxy_port")))
 	}
-	t.client, err = callout.New(callout.Config{Timeout: fields.Duration(c, "http_timeout"), Keepalive: keepalive,
-		Unverified: !fields.Bool(c, "https_verify"), Proxy: via, MaxAnswer: maxAnswer})
-	return t, err
+	if t.client, err = callout.New(callout.Config{Timeout: fields.Duration(c, "http_timeout"), Keepalive: keepalive,
+		Unverified: !fields.Bool(c, "https_verify"), Proxy: via, MaxAnswer: maxAnswer}); err != nil {
+		return nil, err
+	}
+	m.connect(t.client)
+	return t, nil
 }
 
+var errUnreached = errors.New("failed to introspect request with AI service: request to ai service failed")
+
 // transform returns what the model makes of a body. An error is for clients.
-func (t *transformer) transform(ctx context.Context, body []byte) (string, error) {
-	request := schema.Record{"messages": []any{
-		schema.Record{"role": "system", "content": t.prompt}, schema.Record{"role": "user", "content": string(body)},
-	}, "stream": false}
-	if t.model.name != "" {
-		request["model"] = t.model.name
+func (t *transformer) transform(x *gateway.Exchange, body []byte) (string, error) {
+	request := object{}
+	err := put(request, "messages", []map[string]string{{"role": "system", "content": t.prompt}, {"role": "user", "content": string(body)}})
+	if err == nil {
+		err = put(request, "stream", false)
 	}
-	p, err := json.Marshal(request)
+	if err == nil && t.model.name != "" {
+		err = put(request, "model", t.model.name)
+	}
 	if err != nil {
 		return "", err
 	}
-	var o object
-	if err := json.Unmarshal(p, &o); err != nil {
-		return "", err
-	}
-	r, err := t.model.request(o, nil)
+	k, err := t.model.talk(request, t.model.name, false)
 	if err != nil {
 		return "", err
 	}
-	answer, err := t.client.Do(ctx, r)
+	r, err := t.model.request(x.Context(), k, "", nil)
+	if err != nil {
+		if _, ok := errors.AsType[errForm](err); ok {
+			return "", err
+		}
+		t.log.Error("the model cannot be asked", "err", err)
+		return "", errUnreached
+	}
+	note := t.notes.begin(x, t.model, k, body)
+	answer, err := t.client.Do(x.Context(), r)
 	if err != nil {
 		t.log.Error("the model did not answer", "err", err)
-		return "", errors.New("failed to introspect request with AI service: request to ai service failed")
+		return "", errUnreached
 	}
 	if answer.Status > 299 {
 		return "", fmt.Errorf("failed to introspect request with AI service: status code %d", answer.Status)
 	}
-	if wrong := t.model.answered(answer.Body); wrong != "" {
-		return "", errors.New("failed to convert AI response to Kong format: " + wrong)
+	made, said, err := t.model.answer(k, answer.Body)
+	if err != nil {
+		return "", fmt.Errorf("failed to convert AI response to Kong format: %w", err)
 	}
-	var said struct {
-		Choices []struct{ Message struct{ Content *string } }
-	}
-	if json.Unmarshal(answer.Body, &said) != nil || len(said.Choices) == 0 || said.Choices[0].Message.Content == nil {
+	note.end(k, said.Model, string(made))
+	if len(said.Choices) == 0 || said.Choices[0].Message == nil || said.Choices[0].Message.Content == nil {
 		return "", errors.New("no 'choices' in upstream AI service response")
 	}
 	out := *said.Choices[0].Message.Content
@@ -173,7 +184,7 @@ func (t requests) Access(x *gateway.Exchange) {
 		refuse(x, 400, "the request's body cannot be read")
 		return
 	}
-	made, err := t.transform(x.Context(), body)
+	made, err := t.transform(x, body)
 	if err != nil {
 		refuse(x, 400, err.Error())
 		return
@@ -196,7 +207,7 @@ func (t responses) Response(x *gateway.Exchange) {
 		refuse(x, 500, "the upstream's answer is compressed, though that was not asked for")
 		return
 	}
-	made, err := t.transform(x.Context(), x.Response.Body)
+	made, err := t.transform(x, x.Response.Body)
 	if err != nil {
 		refuse(x, 400, err.Error())
 		return

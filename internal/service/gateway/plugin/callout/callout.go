@@ -93,6 +93,14 @@ func (c *Client) Stream(ctx context.Context, r *http.Request) (*http.Response, e
 	return resp, nil
 }
 
+// Plain returns a client of the same connections for libraries that call by themselves. Each
+// of its calls has the time-out.
+func (c *Client) Plain() *http.Client {
+	plain := *c.http
+	plain.Timeout = c.timeout
+	return &plain
+}
+
 // stream gives its call up when it is closed.
 type stream struct {
 	io.ReadCloser

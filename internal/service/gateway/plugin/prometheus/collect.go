@@ -21,7 +21,7 @@ func (m *Metrics) Describe(out chan<- *prom.Desc) {
 }
 
 func (m *Metrics) vectors() []prom.Collector {
-	return []prom.Collector{m.requests, m.bandwidth, m.kong, m.upstream, m.total}
+	return append([]prom.Collector{m.requests, m.bandwidth, m.kong, m.upstream, m.total}, m.models.vectors()...)
 }
 
 // Collect implements prom.Collector.

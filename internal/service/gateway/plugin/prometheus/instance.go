@@ -7,6 +7,7 @@ import (
 	prom "github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/modeluse"
 )
 
 // maxSeries bounds the combinations of labels that are kept.
@@ -19,6 +20,7 @@ const (
 	counts flags = 1 << iota
 	times
 	bytesMoved
+	modelUse
 )
 
 // key is what distinguishes the series a request counts in.
@@ -62,7 +64,10 @@ func (in *instance) Close(context.Context) error {
 
 // Log implements gateway.Logger.
 func (in *instance) Log(x *gateway.Exchange) {
-	k := key{code: x.Response.Status, upstream: x.FromUpstream(), flags: in.flags}
+	if in.flags&modelUse != 0 && !in.m.models.count(modeluse.Of(x)) {
+		in.m.failed.Add(1)
+	}
+	k := key{code: x.Response.Status, upstream: x.FromUpstream(), flags: in.flags &^ modelUse}
 	route := x.Route()
 	if route != nil {
 		if k.route = route.Name; k.route == "" {

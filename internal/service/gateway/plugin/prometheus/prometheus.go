@@ -44,6 +44,7 @@ type Metrics struct {
 	kong      *prom.HistogramVec
 	upstream  *prom.HistogramVec
 	total     *prom.HistogramVec
+	models    models
 
 	connections, nginxRequests, timers, reachable, info, health, memory, failures *prom.Desc
 
@@ -66,8 +67,11 @@ func New(d Deps) *Metrics {
 	counter := func(name, help string, labels ...string) *prom.CounterVec {
 		return prom.NewCounterVec(prom.CounterOpts{Name: "kong_" + name, Help: help}, labels)
 	}
+	labelled := func(name, help string, buckets []float64, labels ...string) *prom.HistogramVec {
+		return prom.NewHistogramVec(prom.HistogramOpts{Name: "kong_" + name, Help: help, Buckets: buckets}, labels)
+	}
 	histogram := func(name, help string, buckets []float64) *prom.HistogramVec {
-		return prom.NewHistogramVec(prom.HistogramOpts{Name: "kong_" + name, Help: help, Buckets: buckets}, []string{"service", "route", "workspace"})
+		return labelled(name, help, buckets, "service", "route", "workspace")
 	}
 	desc := func(name, help string, labels ...string) *prom.Desc {
 		return prom.NewDesc("kong_"+name, help, labels, nil)
@@ -81,6 +85,7 @@ func New(d Deps) *Metrics {
 		kong:     histogram("kong_latency_ms", "Latency added by Kong and enabled plugins for each service/route in Kong", kongBuckets),
 		upstream: histogram("upstream_latency_ms", "Latency added by upstream response for each service/route in Kong", upstreamBuckets),
 		total:    histogram("request_latency_ms", "Total latency incurred during requests for each service/route in Kong", upstreamBuckets),
+		models:   newModels(counter, labelled),
 
 		connections:   desc("nginx_connections_total", "Number of connections by subsystem", "node_id", "subsystem", "state"),
 		nginxRequests: desc("nginx_requests_total", "Number of requests total", "node_id", "subsystem"),
@@ -115,7 +120,7 @@ func (m *Metrics) Plugin() gateway.Plugin {
 		New: func(config schema.Record, env gateway.Env) (any, error) {
 			m.directory.CompareAndSwap(nil, &env.Directory)
 			in := &instance{m: m, perConsumer: fields.Bool(config, "per_consumer"), health: fields.Bool(config, "upstream_health_metrics")}
-			for f, name := range map[flags]string{counts: "status_code_metrics", times: "latency_metrics", bytesMoved: "bandwidth_metrics"} {
+			for f, name := range map[flags]string{counts: "status_code_metrics", times: "latency_metrics", bytesMoved: "bandwidth_metrics", modelUse: "ai_metrics"} {
 				if fields.Bool(config, name) {
 					in.flags |= f
 				}

@@ -7,18 +7,19 @@ import (
 
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/gatewaytest"
+	"sluice.dev/sluice/internal/service/gateway/plugin/modeluse"
 	"sluice.dev/sluice/internal/service/gateway/plugin/prometheus"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-func gate(t testing.TB, config schema.Record) (*gateway.Gateway, gateway.Plugin) {
+func gate(t testing.TB, config schema.Record, more ...gateway.Plugin) (*gateway.Gateway, gateway.Plugin) {
 	m := prometheus.New(prometheus.Deps{NodeID: "node", Node: func() prometheus.Node {
 		return prometheus.Node{Accepted: 5, Active: 2, Requests: 9, StoreReachable: true}
 	}, Health: func() []prometheus.TargetHealth {
 		return []prometheus.TargetHealth{{Upstream: "u", Target: "t:80", Address: "192.0.2.1:80", State: "unhealthy"}}
 	}})
 	kind := m.Plugin()
-	g := gatewaytest.New(t, []gateway.Plugin{kind, login()})
+	g := gatewaytest.New(t, append(more, kind, login()))
 	gatewaytest.Create(t, g, "services", schema.Record{"name": "s", "url": "http://127.0.0.1:1"})
 	for _, name := range []string{"r1", "r2"} {
 		gatewaytest.Create(t, g, "routes", schema.Record{"name": name, "paths": []any{"/" + name}, "service": schema.Record{"name": "s"}})
@@ -195,4 +196,42 @@ func BenchmarkLog(b *testing.B) {
 			in.Log(x)
 		}
 	})
+}
+
+// asker is a plugin that has called a model.
+type asker struct{}
+
+func (asker) Access(x *gateway.Exchange) {
+	u := &modeluse.Use{Provider: "openai", Model: "m1", Latency: 300 * time.Millisecond, Statistics: true}
+	u.Tokens(25, 12, 0, 10, 10)
+	modeluse.Add(x, u)
+	modeluse.Add(x, &modeluse.Use{Provider: "silent", Model: "m1"})
+}
+
+func TestModels(t *testing.T) {
+	kind := gateway.Plugin{Name: "asker", Priority: 1, Config: &schema.Field{}, New: func(schema.Record, gateway.Env) (any, error) { return asker{}, nil }}
+	for _, on := range []bool{true, false} {
+		g, p := gate(t, schema.Record{"ai_metrics": on, "status_code_metrics": true}, kind)
+		gatewaytest.Create(t, g, "plugins", schema.Record{"name": "asker"})
+		send(g, "/r1", true)
+		send(g, "/r1", true)
+		text := scrape(t, p)
+		const model = `ai_model="m1",ai_provider="openai",cache_status="",embeddings_model="",embeddings_provider=""`
+		for _, want := range []string{
+			`kong_ai_llm_requests_total{` + model + `,vector_db="",workspace="default"} 2`,
+			`kong_ai_llm_cost_total{` + model + `,vector_db="",workspace="default"} 0.00074`,
+			`kong_ai_llm_tokens_total{` + model + `,token_type="prompt_tokens",vector_db="",workspace="default"} 50`,
+			`kong_ai_llm_tokens_total{` + model + `,token_type="completion_tokens",vector_db="",workspace="default"} 24`,
+			`kong_ai_llm_tokens_total{` + model + `,token_type="total_tokens",vector_db="",workspace="default"} 74`,
+			`kong_ai_llm_provider_latency_ms_bucket{` + model + `,vector_db="",workspace="default",le="250"} 0`,
+			`kong_ai_llm_provider_latency_ms_bucket{` + model + `,vector_db="",workspace="default",le="500"} 2`,
+		} {
+			if strings.Contains(text, want+"\n") != on {
+				t.Errorf("%v: %s in %s", on, want, text)
+			}
+		}
+		if strings.Contains(text, "silent") {
+			t.Error("a use is counted that is to stay untold")
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/modeluse"
 )
 
 // Append appends the record of an exchange, without a newline.
@@ -70,7 +71,8 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 	} else {
 		dst = append(dst, "kong"...)
 	}
-	return append(dst, `","workspace":"`+gateway.WorkspaceID+`","workspace_name":"`+gateway.Workspace+`"}`...)
+	dst = append(dst, `","workspace":"`+gateway.WorkspaceID+`","workspace_name":"`+gateway.Workspace+`"`...)
+	return append(modeluse.AppendLog(dst, x), '}')
 }
 
 func appendRequest(dst []byte, x *gateway.Exchange) []byte {
