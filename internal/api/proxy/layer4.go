@@ -103,6 +103,7 @@ func (p *Proxy) serveStream(raw net.Conn, l StreamListener, ended *tls.Config) {
 	if l.TLS && x.Route().Protocols&gateway.TLSPassthrough == 0 {
 		tc := tls.Server(f.client, ended)
 		if tc.HandshakeContext(f.ctx) != nil {
+			x.Response.Status = 500
 			return
 		}
 		defer tc.Close()
@@ -112,10 +113,13 @@ func (p *Proxy) serveStream(raw net.Conn, l StreamListener, ended *tls.Config) {
 	raw.SetDeadline(time.Time{})
 	up, err := f.connect(x)
 	if err != nil {
+		x.Response.Status = 502
 		p.log.Info("upstream not reached", "service", x.Upstream.Service.Name, "address", x.Upstream.Address, "err", err)
 		return
 	}
 	defer up.Close()
+	x.SetForwarded()
+	x.Response.Status = 200
 	f.pass(x, up)
 }
 

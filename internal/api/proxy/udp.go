@@ -112,6 +112,7 @@ func (s *session) run() {
 		return
 	}
 	x.Times.UpstreamStart = time.Now()
+	x.Response.Status = 502
 	if err := x.NextTry(x.Times.UpstreamStart); err != nil {
 		p.log.Info("no address for the upstream", "service", x.Upstream.Service.Name, "err", err)
 		return
@@ -121,6 +122,8 @@ func (s *session) run() {
 		x.FailTry(failureCode(err))
 		return
 	}
+	x.SetForwarded()
+	x.Response.Status = 200
 	s.touch()
 	var answers sync.WaitGroup
 	answers.Go(func() { x.Times.BytesOut = s.answer(up, x.Upstream.Service.ReadTimeout) })

@@ -142,9 +142,12 @@ func pluginRecord(base *schema.Field, p *Plugin) *schema.Field {
 			c.Name, c.Kind, c.Required = "config", schema.Nested, true
 		case f.Name == "protocols":
 			e := *f.Elements
-			if e.OneOf = f.Default.([]any); p.Protocols != nil { // what it does not act on it must not be set for
+			switch { // what it does not act on it must not be set for
+			case p.Protocols != nil:
 				c.Default = oneOf(p.Protocols...)
 				e.OneOf = oneOf(p.Protocols...)
+			case !p.Streams:
+				e.OneOf = f.Default.([]any)
 			}
 			c.Elements = &e
 		case f.Kind == schema.Foreign:

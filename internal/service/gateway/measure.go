@@ -40,7 +40,7 @@ func (x *Exchange) RequestSize() int64 {
 // ResponseSize returns the bytes of the answer, head and body.
 func (x *Exchange) ResponseSize() int64 {
 	head := x.Times.HeadOut
-	if head == 0 {
+	if head == 0 && !x.IsStream() {
 		head = fieldBytes(&x.Response.Header)
 	}
 	return int64(head) + x.Times.BytesOut

@@ -193,7 +193,7 @@ func (g *Gateway) End(x *Exchange) {
 			p.Log(x)
 		}
 	}
-	if g.deps.Observe != nil && x.query.Protocol == "" { // what is observed is requests
+	if g.deps.Observe != nil && !x.IsStream() { // what is observed is requests
 		g.deps.Observe(x)
 	}
 	snap := x.snap

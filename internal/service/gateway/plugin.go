@@ -21,6 +21,7 @@ type Plugin struct {
 	Checks    []schema.Check   // over the whole plugin entity, as Kong's entity_checks
 	NoScopes  []string         // of "route", "service", "consumer": scopes it refuses
 	Protocols []string         // it can be configured for; nil: those of HTTP
+	Streams   bool             // it can be configured for those of streams too, where they are asked for
 	Entities  []*schema.Entity // credentials and the like that come with it
 	Admin     []AdminEndpoint  // paths it adds to the Admin API
 

@@ -112,6 +112,12 @@ func (r *Route) takesStream(q *Query, takes Protocol) bool {
 	return named && matchEnd(r.sources, q.Src) && matchEnd(r.destinations, q.Dst)
 }
 
+// IsStream reports whether this is a connection, or a UDP session, that is passed on as it
+// is. Its sizes are Times.BytesIn and BytesOut, and its status, which nobody is told, is one
+// of nginx's for streams: 200, 403 and the like where it was refused, 502 where the upstream
+// was not reached, 500.
+func (x *Exchange) IsStream() bool { return x.query.Protocol != "" }
+
 // Preread routes a connection, or a UDP session, and runs its preread plugins. takes is
 // the protocols of which a route must have one: TLS and TLSPassthrough where the client
 // speaks TLS to the server of a name. It reports whether the connection may go on, to
@@ -128,6 +134,7 @@ func (g *Gateway) Preread(x *Exchange, takes Protocol, name string) bool {
 	x.Request.Scheme = q.Protocol
 	m := x.snap.streams.match(q, takes)
 	if m.route == nil {
+		x.chain = emptyChain // what is global is so for requests
 		return false
 	}
 	x.match = Match{Route: m.route}
@@ -139,6 +146,7 @@ func (g *Gateway) Preread(x *Exchange, takes Protocol, name string) bool {
 	}
 	service := m.route.Service
 	if service == nil {
+		x.Response.Status = 503
 		return false
 	}
 	x.Upstream.Service = service

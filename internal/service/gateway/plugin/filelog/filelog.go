@@ -21,7 +21,7 @@ var pathForm = regexp.MustCompile("^[^*&%`\\\\\\x00]+$")
 func New(d Deps) gateway.Plugin {
 	open := newFiles()
 	return gateway.Plugin{
-		Name: "file-log", Version: gateway.Version, Priority: 9,
+		Name: "file-log", Version: gateway.Version, Priority: 9, Streams: true,
 		Config: &schema.Field{Fields: []*schema.Field{
 			{Name: "path", Kind: schema.String, Required: true, Description: "The file; it is created where there is none.",
 				Check: func(v any) string {

@@ -21,7 +21,7 @@ func (m *Metrics) Describe(out chan<- *prom.Desc) {
 }
 
 func (m *Metrics) vectors() []prom.Collector {
-	return append([]prom.Collector{m.requests, m.bandwidth, m.kong, m.upstream, m.total}, m.models.vectors()...)
+	return append([]prom.Collector{m.requests, m.bandwidth, m.sessions, m.kong, m.upstream, m.total, m.session}, m.models.vectors()...)
 }
 
 // Collect implements prom.Collector.
@@ -102,6 +102,8 @@ func (m *Metrics) prune() {
 			labels := prom.Labels{"service": k.service, "route": k.route}
 			m.requests.DeletePartialMatch(labels)
 			m.bandwidth.DeletePartialMatch(labels)
+			m.sessions.DeletePartialMatch(labels)
+			m.session.DeletePartialMatch(labels)
 			m.kong.DeletePartialMatch(labels)
 			m.upstream.DeletePartialMatch(labels)
 			m.total.DeletePartialMatch(labels)

@@ -27,7 +27,7 @@ const (
 type key struct {
 	service, route, consumer string // as the labels have them
 	code                     int
-	upstream                 bool
+	upstream, stream         bool
 	flags                    flags
 }
 
@@ -67,7 +67,7 @@ func (in *instance) Log(x *gateway.Exchange) {
 	if in.flags&modelUse != 0 && !in.m.models.count(modeluse.Of(x)) {
 		in.m.failed.Add(1)
 	}
-	k := key{code: x.Response.Status, upstream: x.FromUpstream(), flags: in.flags &^ modelUse}
+	k := key{code: x.Response.Status, upstream: x.FromUpstream(), stream: x.IsStream(), flags: in.flags &^ modelUse}
 	route := x.Route()
 	if route != nil {
 		if k.route = route.Name; k.route == "" {
@@ -132,7 +132,11 @@ func (m *Metrics) resolve(k key, route *gateway.Route) *series {
 		if k.upstream {
 			source = "service"
 		}
-		s.requests = m.requests.WithLabelValues(k.service, k.route, strconv.Itoa(k.code), source, gateway.Workspace, k.consumer)
+		if k.stream {
+			s.requests = m.sessions.WithLabelValues(k.service, k.route, strconv.Itoa(k.code), source, gateway.Workspace)
+		} else {
+			s.requests = m.requests.WithLabelValues(k.service, k.route, strconv.Itoa(k.code), source, gateway.Workspace, k.consumer)
+		}
 	}
 	if k.flags&bytesMoved != 0 {
 		s.in = m.bandwidth.WithLabelValues(k.service, k.route, "ingress", gateway.Workspace, k.consumer)
@@ -140,8 +144,12 @@ func (m *Metrics) resolve(k key, route *gateway.Route) *series {
 	}
 	if k.flags&times != 0 {
 		s.kong = m.kong.WithLabelValues(k.service, k.route, gateway.Workspace)
-		s.upstream = m.upstream.WithLabelValues(k.service, k.route, gateway.Workspace)
-		s.total = m.total.WithLabelValues(k.service, k.route, gateway.Workspace)
+		total := m.session
+		if !k.stream {
+			total = m.total
+			s.upstream = m.upstream.WithLabelValues(k.service, k.route, gateway.Workspace)
+		}
+		s.total = total.WithLabelValues(k.service, k.route, gateway.Workspace)
 	}
 	m.series[k] = s
 	return s

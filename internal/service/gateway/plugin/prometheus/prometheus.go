@@ -41,9 +41,11 @@ type Metrics struct {
 
 	requests  *prom.CounterVec
 	bandwidth *prom.CounterVec
+	sessions  *prom.CounterVec // of streams
 	kong      *prom.HistogramVec
 	upstream  *prom.HistogramVec
 	total     *prom.HistogramVec
+	session   *prom.HistogramVec // of streams
 	models    models
 
 	connections, nginxRequests, timers, reachable, info, health, memory, failures *prom.Desc
@@ -82,9 +84,11 @@ func New(d Deps) *Metrics {
 			"service", "route", "code", "source", "workspace", "consumer"),
 		bandwidth: counter("bandwidth_bytes", "Total bandwidth (ingress/egress) throughput in bytes",
 			"service", "route", "direction", "workspace", "consumer"),
+		sessions: counter("stream_sessions_total", "Stream status codes per service/route in Kong", "service", "route", "code", "source", "workspace"),
 		kong:     histogram("kong_latency_ms", "Latency added by Kong and enabled plugins for each service/route in Kong", kongBuckets),
 		upstream: histogram("upstream_latency_ms", "Latency added by upstream response for each service/route in Kong", upstreamBuckets),
 		total:    histogram("request_latency_ms", "Total latency incurred during requests for each service/route in Kong", upstreamBuckets),
+		session:  histogram("session_latency_ms", "latency incurred in stream session for each service/route in Kong", upstreamBuckets),
 		models:   newModels(counter, labelled),
 
 		connections:   desc("nginx_connections_total", "Number of connections by subsystem", "node_id", "subsystem", "state"),
@@ -106,7 +110,7 @@ func (m *Metrics) Plugin() gateway.Plugin {
 		return &schema.Field{Name: name, Kind: schema.Boolean, Default: false, Description: description}
 	}
 	return gateway.Plugin{
-		Name: "prometheus", Version: gateway.Version, Priority: 13,
+		Name: "prometheus", Version: gateway.Version, Priority: 13, Streams: true,
 		Config: &schema.Field{Fields: []*schema.Field{
 			flag("per_consumer", "Fill in the consumer label."),
 			flag("status_code_metrics", "Count requests by status code."),

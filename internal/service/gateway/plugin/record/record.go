@@ -13,6 +13,9 @@ import (
 
 // Append appends the record of an exchange, without a newline.
 func Append(dst []byte, x *gateway.Exchange) []byte {
+	if x.IsStream() {
+		return appendStream(dst, x)
+	}
 	t := &x.Times
 	dst = append(dst, `{"request":`...)
 	dst = appendRequest(dst, x)
@@ -40,7 +43,44 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 	dst = strconv.AppendInt(dst, l.Request, 10)
 	dst = append(dst, `,"receive":`...)
 	dst = strconv.AppendInt(dst, l.Receive, 10)
-	dst = append(dst, `},"tries":[`...)
+	dst = append(dst, '}')
+	dst = appendContext(dst, x)
+	dst = append(dst, `,"source":"`...)
+	if x.FromUpstream() {
+		dst = append(dst, "upstream"...)
+	} else {
+		dst = append(dst, "kong"...)
+	}
+	dst = append(dst, `","workspace":"`+gateway.WorkspaceID+`","workspace_name":"`+gateway.Workspace+`"`...)
+	return append(modeluse.AppendLog(dst, x), '}')
+}
+
+// appendStream appends the record of a connection, or of a UDP session.
+func appendStream(dst []byte, x *gateway.Exchange) []byte {
+	t := &x.Times
+	number := func(name string, n int64) {
+		dst = append(dst, name...)
+		dst = strconv.AppendInt(dst, n, 10)
+	}
+	number(`{"session":{"received":`, t.BytesIn)
+	number(`,"sent":`, t.BytesOut)
+	number(`,"status":`, int64(x.Response.Status))
+	number(`,"server_port":`, int64(x.Conn.ServerPort))
+	if x.Conn.TLS != nil {
+		dst = appendTLS(dst, x.Conn.TLS)
+	}
+	number(`},"upstream":{"received":`, t.BytesOut)
+	number(`,"sent":`, t.BytesIn)
+	l := x.Latencies()
+	number(`},"latencies":{"kong":`, l.Kong)
+	number(`,"session":`, l.Request)
+	dst = append(dst, '}')
+	return append(appendContext(dst, x), '}')
+}
+
+// appendContext appends what records of all kinds have.
+func appendContext(dst []byte, x *gateway.Exchange) []byte {
+	dst = append(dst, `,"tries":[`...)
 	for i := range x.Tries() {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -64,15 +104,7 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 		dst = append(dst, `""`...)
 	}
 	dst = append(dst, `,"started_at":`...)
-	dst = strconv.AppendInt(dst, t.Start.UnixMilli(), 10)
-	dst = append(dst, `,"source":"`...)
-	if x.FromUpstream() {
-		dst = append(dst, "upstream"...)
-	} else {
-		dst = append(dst, "kong"...)
-	}
-	dst = append(dst, `","workspace":"`+gateway.WorkspaceID+`","workspace_name":"`+gateway.Workspace+`"`...)
-	return append(modeluse.AppendLog(dst, x), '}')
+	return strconv.AppendInt(dst, x.Times.Start.UnixMilli(), 10)
 }
 
 func appendRequest(dst []byte, x *gateway.Exchange) []byte {

@@ -24,7 +24,7 @@ type Deps struct {
 // NewTCP returns the kind tcp-log.
 func NewTCP(d Deps) gateway.Plugin {
 	return gateway.Plugin{
-		Name: "tcp-log", Version: gateway.Version, Priority: 7,
+		Name: "tcp-log", Version: gateway.Version, Priority: 7, Streams: true,
 		Config: &schema.Field{Fields: []*schema.Field{
 			fields.Host("host", schema.Required), fields.Port("port", schema.Required),
 			fields.Millis("timeout", 10000), fields.Millis("keepalive", 60000),
@@ -46,7 +46,7 @@ func NewTCP(d Deps) gateway.Plugin {
 // NewUDP returns the kind udp-log.
 func NewUDP(d Deps) gateway.Plugin {
 	return gateway.Plugin{
-		Name: "udp-log", Version: gateway.Version, Priority: 8,
+		Name: "udp-log", Version: gateway.Version, Priority: 8, Streams: true,
 		Config: &schema.Field{Fields: []*schema.Field{
 			fields.Host("host", schema.Required), fields.Port("port", schema.Required),
 			fields.Millis("timeout", 10000), record.CustomFields(d.CompileLua),

@@ -49,7 +49,7 @@ func New() gateway.Plugin {
 		fields.Choice("tag_style", []string{dogstatsd, influxdb, librato, signalfx}),
 		batch.Field(1),
 	}
-	return gateway.Plugin{Name: "statsd", Version: gateway.Version, Priority: 11,
+	return gateway.Plugin{Name: "statsd", Version: gateway.Version, Priority: 11, Streams: true,
 		Config: &schema.Field{Fields: append(config, batch.Legacy()...)}, New: newInstance}
 }
 
@@ -77,7 +77,7 @@ func NewDatadog() gateway.Plugin {
 		{Name: "consumer_tag", Kind: schema.String, Default: "consumer"},
 		metrics, batch.Field(1),
 	}
-	return gateway.Plugin{Name: "datadog", Version: gateway.Version, Priority: 10,
+	return gateway.Plugin{Name: "datadog", Version: gateway.Version, Priority: 10, Streams: true,
 		Config: &schema.Field{Fields: append(config, batch.Legacy()...)}, New: newDatadog}
 }
 

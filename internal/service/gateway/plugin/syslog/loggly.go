@@ -29,7 +29,7 @@ func NewLoggly(d Deps) gateway.Plugin {
 		&schema.Field{Name: "tags", Kind: schema.Set, Default: []any{"kong"}, Elements: word},
 		fields.Millis("timeout", 10000))
 	return gateway.Plugin{
-		Name: "loggly", Version: gateway.Version, Priority: 6, Config: &schema.Field{Fields: config},
+		Name: "loggly", Version: gateway.Version, Priority: 6, Streams: true, Config: &schema.Field{Fields: config},
 		New: func(config schema.Record, env gateway.Env) (any, error) {
 			host, err := os.Hostname()
 			if err != nil {

@@ -32,7 +32,7 @@ func New(d Deps) gateway.Plugin {
 	config := append(severityFields(), record.CustomFields(d.CompileLua),
 		fields.Choice("facility", named, schema.Required, schema.Default("user")))
 	return gateway.Plugin{
-		Name: "syslog", Version: gateway.Version, Priority: 4, Config: &schema.Field{Fields: config},
+		Name: "syslog", Version: gateway.Version, Priority: 4, Streams: true, Config: &schema.Field{Fields: config},
 		New: func(config schema.Record, env gateway.Env) (any, error) {
 			socket := d.Socket
 			if socket == "" {
