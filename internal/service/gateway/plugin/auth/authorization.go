@@ -8,11 +8,11 @@ import (
 // Parse reads an Authorization header of a scheme whose credentials are a name and a
 // password in base64, as Basic's are (RFC 7617). Neither may be empty.
 func Parse(scheme, header string) (user, password string, ok bool) {
-	given, rest, ok := strings.Cut(strings.TrimSpace(header), " ")
-	if !ok || !strings.EqualFold(given, scheme) {
+	header = strings.TrimSpace(header)
+	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
 		return "", "", false
 	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(header[len(scheme):]))
 	if err != nil {
 		return "", "", false
 	}

@@ -3,9 +3,7 @@ package basicauth
 import (
 	"crypto/sha1"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
-	"strings"
 
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/auth"
@@ -53,7 +51,7 @@ type instance struct {
 // Authenticate implements auth.Method. Proxy-Authorization goes before Authorization.
 func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 	for _, header := range []string{"Proxy-Authorization", "Authorization"} {
-		username, password, ok := parse(x.Request.Header.Get(header))
+		username, password, ok := auth.Parse("basic", x.Request.Header.Get(header))
 		if !ok {
 			continue
 		}
@@ -72,19 +70,4 @@ func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 		return nil
 	}
 	return &in.failed
-}
-
-// parse reads the value of an Authorization header.
-func parse(header string) (username, password string, ok bool) {
-	const scheme = "basic"
-	header = strings.TrimSpace(header)
-	if len(header) < len(scheme) || !gateway.EqualFold(header[:len(scheme)], scheme) {
-		return "", "", false
-	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(header[len(scheme):]))
-	if err != nil {
-		return "", "", false
-	}
-	username, password, ok = strings.Cut(string(raw), ":")
-	return username, password, ok && username != "" && password != ""
 }

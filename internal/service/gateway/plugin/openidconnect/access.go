@@ -57,8 +57,8 @@ func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 	x.Put(in, st)
 	if in.takes("session") {
 		if st.session = in.sessions.of(x).Open(x); st.session != nil {
-			if in.endsSession(x) {
-				in.logout(x, st.session)
+			if in.logout.Asked(x) {
+				in.leaveSession(x, st.session)
 				return nil
 			}
 			if g := in.resume(x, st.session); g != nil {

@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/service/gateway"
@@ -166,28 +164,8 @@ func (in *instance) renew(ctx context.Context, old *grant) (*grant, error) {
 	return g, nil
 }
 
-// endsSession reports whether the request asks to end the session.
-func (in *instance) endsSession(x *gateway.Exchange) bool {
-	if !slices.Contains(in.logoutMethods, x.Request.Method) {
-		return false
-	}
-	if in.logoutSuffix != "" && strings.HasSuffix(x.Request.Path, in.logoutSuffix) {
-		return true
-	}
-	if in.logoutArg != "" && x.Request.HasQuery {
-		if _, n := gateway.QueryValue(x.Request.RawQuery, in.logoutArg); n > 0 {
-			return true
-		}
-	}
-	if in.logoutPost == "" {
-		return false
-	}
-	_, n := auth.BodyValue(x, in.logoutPost)
-	return n > 0
-}
-
-// logout ends a session, here and, where the provider has a place for that, there.
-func (in *instance) logout(x *gateway.Exchange, s *websession.Session) {
+// leaveSession ends a session, here and, where the provider has a place for that, there.
+func (in *instance) leaveSession(x *gateway.Exchange, s *websession.Session) {
 	var g grant
 	_ = json.Unmarshal(s.Data(), &g) // then there is no hint
 	if err := in.sessions.of(x).Destroy(x.Context(), s); err != nil {

@@ -158,9 +158,7 @@ type instance struct {
 	cacheTTL               time.Duration
 	hint                   string
 	hide                   bool
-	logoutMethods          []string
-	logoutArg, logoutPost  string
-	logoutSuffix           string
+	logout                 websession.Logout
 	unauthorized           string
 	forbidden              string
 }
@@ -195,8 +193,8 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 		refresh: fields.Bool(c, "refresh_tokens"), introspectAll: fields.Bool(c, "introspect_jwt_tokens"),
 		keepAnswers: fields.Bool(c, "cache_introspection"), keepBasic: fields.Bool(c, "cache_tokens"), cacheTTL: fields.Seconds(c, "cache_ttl"),
 		hint: fields.String(c, "introspection_hint"), hide: fields.Bool(c, "hide_credentials"),
-		logoutMethods: fields.Strings(c, "logout_methods"), logoutArg: fields.String(c, "logout_query_arg"),
-		logoutPost: fields.String(c, "logout_post_arg"), logoutSuffix: fields.String(c, "logout_uri_suffix"),
+		logout: websession.Logout{Methods: fields.Strings(c, "logout_methods"), Suffix: fields.String(c, "logout_uri_suffix"),
+			Arg: fields.String(c, "logout_query_arg"), Field: fields.String(c, "logout_post_arg")},
 		unauthorized: fields.String(c, "unauthorized_error_message"), forbidden: fields.String(c, "forbidden_error_message")}
 	for _, of := range []string{"scopes", "audience", "groups", "roles"} {
 		in.required = append(in.required, requirement{fields.Strings(c, of+"_claim"), fields.Strings(c, of+"_required")})

@@ -76,16 +76,14 @@ type instance struct {
 	keeper   *websession.Keeper
 	requests []string // facts the upstream is told
 	answers  []string // facts the client is told
-
-	logoutMethods         []string
-	logoutArg, logoutPost string // empty for none
+	logout   websession.Logout
 }
 
 func newInstance(c schema.Record, env gateway.Env) (any, error) {
 	in := &instance{env: env, requests: fields.Strings(c, "request_headers"), answers: fields.Strings(c, "response_headers"),
-		logoutMethods: fields.Strings(c, "logout_methods"), logoutArg: fields.String(c, "logout_query_arg")}
+		logout: websession.Logout{Methods: fields.Strings(c, "logout_methods"), Arg: fields.String(c, "logout_query_arg")}}
 	if fields.Bool(c, "read_body_for_logout") {
-		in.logoutPost = fields.String(c, "logout_post_arg")
+		in.logout.Field = fields.String(c, "logout_post_arg")
 	}
 	cookie := websession.Cookie{Name: fields.String(c, "cookie_name"), Path: fields.String(c, "cookie_path"), Domain: fields.String(c, "cookie_domain"),
 		SameSite: fields.String(c, "cookie_same_site"), HTTPOnly: fields.Bool(c, "cookie_http_only"), Secure: fields.Bool(c, "cookie_secure")}
@@ -123,7 +121,7 @@ func (in *instance) Access(x *gateway.Exchange) {
 		return
 	}
 	x.Put(key{}, s)
-	if in.endsSession(x) {
+	if in.logout.Asked(x) {
 		if in.end(x, s) {
 			x.Respond(200, nil)
 		} else {
@@ -191,21 +189,4 @@ func subject(c *gateway.Consumer) string {
 		}
 	}
 	return c.ID
-}
-
-// endsSession reports whether the request asks to end the session.
-func (in *instance) endsSession(x *gateway.Exchange) bool {
-	if !slices.Contains(in.logoutMethods, x.Request.Method) {
-		return false
-	}
-	if in.logoutArg != "" && x.Request.HasQuery {
-		if _, n := gateway.QueryValue(x.Request.RawQuery, in.logoutArg); n > 0 {
-			return true
-		}
-	}
-	if in.logoutPost == "" {
-		return false
-	}
-	_, n := auth.BodyValue(x, in.logoutPost)
-	return n > 0
 }
