@@ -39,7 +39,8 @@ func newH2Server(p *Proxy) *h2Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	h.server = &http.Server{
-		Handler: http.HandlerFunc(p.serveHTTP2), Protocols: protocols,
+		DisableGeneralOptionsHandler: true, // what may be asked is for serveHTTP2 to say
+		Handler:                      http.HandlerFunc(p.serveHTTP2), Protocols: protocols,
 		MaxHeaderBytes: p.cfg.MaxHead, IdleTimeout: p.cfg.IdleTimeout, ReadHeaderTimeout: p.cfg.HeadTimeout,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 250, SendPingTimeout: p.cfg.IdleTimeout, PingTimeout: 15 * time.Second,

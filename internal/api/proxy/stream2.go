@@ -78,7 +78,10 @@ func fillExchange2(x *gateway.Exchange, r *http.Request, client *clientConn) boo
 	}
 	client.p.cfg.Trust.apply(x, &client.told)
 	target := r.RequestURI
-	if target == "" || target[0] != '/' && target != "*" {
+	if target == "*" { // as in nginx, no route is for the server itself
+		return false
+	}
+	if target == "" || target[0] != '/' {
 		target = r.URL.RequestURI()
 	}
 	if r.ContentLength == 0 || r.Body == nil {

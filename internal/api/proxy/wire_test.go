@@ -550,6 +550,9 @@ func TestHTTP2Edges(t *testing.T) {
 	if code, body, _, err := do("GET", "/a/%00/../b"); code != 400 {
 		t.Errorf("a path that cannot be normalised: %d %q %v", code, body, err)
 	}
+	if code, body, _, err := do("OPTIONS", "*"); code != 400 {
+		t.Errorf("OPTIONS *: %d %q %v", code, body, err)
+	}
 	if code, body, _, err := do("CONNECT", ""); code != 405 {
 		t.Errorf("CONNECT: %d %q %v", code, body, err)
 	}

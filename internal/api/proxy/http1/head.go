@@ -92,7 +92,7 @@ type Framing struct {
 type Head struct {
 	Method string // of a request
 	Target string // as sent
-	Origin string // of a request: the target's path and query, or "*"
+	Origin string // of a request: the target's path and query
 	Host   string // of a request: the target's authority, or else the Host line, which is not in the header
 	Status int    // of a response
 	Phrase string
@@ -155,7 +155,7 @@ func ParseRequest(buf []byte, head *Head, h *gateway.Header) error {
 func (h *Head) target() error {
 	t := h.Target
 	switch {
-	case t[0] == '/', t == "*" && h.Method == "OPTIONS", h.Method == "CONNECT":
+	case t[0] == '/', h.Method == "CONNECT": // not "*": as in nginx, no route is for the server itself
 		h.Origin = t
 		return nil
 	}

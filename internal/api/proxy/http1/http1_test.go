@@ -91,6 +91,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"empty line only":            {"\r\n\r\n\r\n\r\n", 400},
 		"target without a slash":     {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"asterisk for GET":           {"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		"asterisk":                   {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"absolute without a host":    {"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"absolute with bad host":     {"GET http://a\"b/x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"unknown expectation":        {"GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417},
@@ -137,7 +138,7 @@ func TestRequestsThatAreRead(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n": true,
 		"GET / HTTP/1.0\r\n\r\n":                                                           true,
 		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n":                                 false,
-		"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n":                                              false,
+		"OPTIONS / HTTP/1.1\r\nHost:\r\n\r\n":                                              false,
 		"GET http://a.com/x HTTP/1.1\r\nHost: b\r\n\r\n":                                   false,
 	} {
 		head, _, _, err := read(raw, 3)
