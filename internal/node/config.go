@@ -67,6 +67,7 @@ type Config struct {
 		ProxyProtocol   bool   `yaml:"proxy_protocol" doc:"every connection to the proxy's ports begins with a header of the PROXY protocol, version 1 or 2"`
 
 		TLSCert string `yaml:"tls_cert" doc:"file with the certificate, in PEM, for server names that the gateway has none for; the node's own authority issues one where it is empty"`
+		Staple  bool   `yaml:"ocsp_stapling" doc:"ask the OCSP responders of the certificates that the gateway shows, and give clients their answers"`
 		TLSKey  string `yaml:"tls_key" doc:"file with the key of gate.tls_cert"`
 
 		LuaPath string `yaml:"lua_path" doc:"directory with kong/plugins/NAME/{handler,schema}.lua of plugins written in Lua"`

@@ -59,7 +59,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 		forClients.Certificates, forClients.GetCertificate = []tls.Certificate{own}, nil
 	}
 	f.proxy = proxy.New(proxy.Config{TLS: forClients, Trust: trust, ProxyProtocol: c.Gate.ProxyProtocol, UpstreamIdle: c.Gate.UpstreamIdle,
-		UpstreamRequests: c.Gate.UpstreamRequests, UpstreamIdleTimeout: c.Gate.UpstreamIdleTimeout}, proxy.Deps{Gateway: s.gateway, Log: b.log})
+		UpstreamRequests: c.Gate.UpstreamRequests, UpstreamIdleTimeout: c.Gate.UpstreamIdleTimeout}, proxy.Deps{Gateway: s.gateway, Log: b.log, Staple: s.staple})
 	f.aws = awswire.New(awswire.Config{
 		Services: []awswire.Service{
 			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), s3.New(s.objects, tokens),

@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/lua"
 	"sluice.dev/sluice/internal/service/gateway/plugin/wasm"
 	"sluice.dev/sluice/internal/service/gateway/references"
+	"sluice.dev/sluice/internal/service/gateway/responder"
 )
 
 // dblessFile holds the entities of a gateway without a database, while the node runs.
@@ -61,6 +62,11 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	}
 	s.observers.gateway = s.gateway
 	undo.add(s.gateway.Close)
+	if c.Gate.Staple {
+		stapler := responder.NewStapler(responder.Deps{Clock: b.clock, Log: b.log})
+		undo.add(stapler.Close)
+		s.staple = stapler.Staple
+	}
 	if !c.dbless() {
 		return nil
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -74,6 +75,7 @@ type services struct {
 	references *gateway.ReferenceCache
 	audit      *audit.Log
 	observers  *observers
+	staple     func(*tls.Certificate) *tls.Certificate // nil: no OCSP answers
 }
 
 func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *undo) (*services, error) {

@@ -26,12 +26,15 @@ type front struct {
 var asked = []byte("sluice: asked for a certificate")
 
 // newFront derives from the listener's configuration, whose certificates serve the names
-// that the gateway has none for. protocols are offered by ALPN.
-func newFront(gw *gateway.Gateway, c *tls.Config, protocols ...string) *front {
+// that the gateway has none for. staple may be nil. protocols are offered by ALPN.
+func newFront(gw *gateway.Gateway, staple func(*tls.Certificate) *tls.Certificate, c *tls.Config, protocols ...string) *front {
 	f := &front{gw: gw, base: c.Clone()}
 	f.base.NextProtos = protocols
 	f.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if cert := gw.Certificate(hello); cert != nil {
+			if staple != nil {
+				cert = staple(cert)
+			}
 			return cert, nil
 		}
 		if c.GetCertificate != nil {

@@ -29,7 +29,7 @@ func (p *Proxy) ServeStream(ctx context.Context, l StreamListener) error {
 		if p.cfg.TLS == nil {
 			return errors.New("proxy: a TLS listener needs a TLS configuration")
 		}
-		ended = newFront(p.gw, p.cfg.TLS).base
+		ended = newFront(p.gw, p.staple, p.cfg.TLS).base
 	}
 	stop := context.AfterFunc(ctx, p.stopAccepting)
 	defer stop()

@@ -79,6 +79,9 @@ func (c Config) withDefaults() Config {
 type Deps struct {
 	Gateway *gateway.Gateway
 	Log     *slog.Logger
+	// Staple gives a certificate of the gateway's an OCSP answer along, or returns it as it
+	// is; it must not block. nil: there are no answers.
+	Staple func(*tls.Certificate) *tls.Certificate
 }
 
 // Proxy serves the data plane's listeners.
@@ -86,6 +89,7 @@ type Proxy struct {
 	cfg    Config
 	gw     *gateway.Gateway
 	log    *slog.Logger
+	staple func(*tls.Certificate) *tls.Certificate
 	limits http1.Limits
 	base   time.Time // the zero of nanos
 
@@ -126,7 +130,7 @@ type closer interface {
 func New(c Config, d Deps) *Proxy {
 	c = c.withDefaults()
 	p := &Proxy{
-		cfg: c, gw: d.Gateway, log: d.Log, base: time.Now(),
+		cfg: c, gw: d.Gateway, log: d.Log, staple: d.Staple, base: time.Now(),
 		limits: http1.Limits{Line: c.MaxLine, Head: c.MaxHead, Fields: 200},
 		slots:  make(chan struct{}, c.MaxConnections),
 		conns:  map[closer]struct{}{}, stopped: make(chan struct{}),
@@ -156,7 +160,7 @@ func (p *Proxy) Serve(ctx context.Context, plain, secure net.Listener) error {
 		if p.cfg.TLS == nil {
 			return errors.New("proxy: a TLS listener needs a TLS configuration")
 		}
-		tlsConfig = newFront(p.gw, p.cfg.TLS, "h2", "http/1.1").base
+		tlsConfig = newFront(p.gw, p.staple, p.cfg.TLS, "h2", "http/1.1").base
 	}
 	stop := context.AfterFunc(ctx, p.stopAccepting)
 	defer stop()

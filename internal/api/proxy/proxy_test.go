@@ -54,9 +54,15 @@ func newRig(t testing.TB, c proxy.Config, plugins ...gateway.Plugin) *rig {
 
 func newRigOn(t testing.TB, gw *gateway.Gateway, c proxy.Config) *rig {
 	t.Helper()
+	return newRigOnWith(t, gw, c, proxy.Deps{})
+}
+
+func newRigOnWith(t testing.TB, gw *gateway.Gateway, c proxy.Config, d proxy.Deps) *rig {
+	t.Helper()
 	plain, secure := listen(t), listen(t)
 	c.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
-	p := proxy.New(c, proxy.Deps{Gateway: gw, Log: gatewaytest.Log()})
+	d.Gateway, d.Log = gw, gatewaytest.Log()
+	p := proxy.New(c, d)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(ctx, plain, secure) }()

@@ -1,42 +1,33 @@
 package mtlsauth
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ocsp"
-
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/responder"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
 // Bounds of what is fetched and kept.
 const (
-	maxOCSP = 64 << 10
 	maxCRL  = 16 << 20
 	maxCRLs = 32 // lists kept
 	maxSkew = 5 * time.Minute
 )
 
-var (
-	errRevoked = errors.New("the certificate is revoked")
-	errNowhere = errors.New("the certificate names no OCSP responder and no CRL")
-)
+var errNowhere = errors.New("the certificate names no OCSP responder and no CRL")
 
 // revocation asks OCSP responders and CRLs.
 type revocation struct {
@@ -76,20 +67,20 @@ func newRevocation(c schema.Record, env gateway.Env) *revocation {
 	}
 }
 
-// check returns nil where a certificate is not revoked, errRevoked where it is, and any
+// check returns nil where a certificate is not revoked, responder.ErrRevoked where it is, and any
 // other error where that cannot be found out.
 func (r *revocation) check(ctx context.Context, c, issuer *x509.Certificate) error {
 	var errs []error
 	for _, u := range c.OCSPServer {
 		err := r.askOCSP(ctx, u, c, issuer)
-		if err == nil || errors.Is(err, errRevoked) {
+		if err == nil || errors.Is(err, responder.ErrRevoked) {
 			return err
 		}
 		errs = append(errs, fmt.Errorf("OCSP %s: %w", u, err))
 	}
 	for _, u := range c.CRLDistributionPoints {
 		err := r.askCRL(ctx, u, c, issuer)
-		if err == nil || errors.Is(err, errRevoked) {
+		if err == nil || errors.Is(err, responder.ErrRevoked) {
 			return err
 		}
 		errs = append(errs, fmt.Errorf("CRL %s: %w", u, err))
@@ -101,34 +92,10 @@ func (r *revocation) check(ctx context.Context, c, issuer *x509.Certificate) err
 }
 
 func (r *revocation) askOCSP(ctx context.Context, where string, c, issuer *x509.Certificate) error {
-	ask, err := ocsp.CreateRequest(c, issuer, nil)
-	if err != nil {
-		return err
-	}
-	raw, err := r.fetch(ctx, http.MethodPost, where, ask, maxOCSP)
-	if err != nil {
-		return err
-	}
-	resp, err := ocsp.ParseResponseForCert(raw, c, issuer)
-	if err != nil {
-		return err
-	}
-	now := r.clock.Now()
-	switch by := resp.Certificate; {
-	case resp.ThisUpdate.After(now.Add(maxSkew)):
-		return errors.New("the answer is of the future")
-	case !resp.NextUpdate.IsZero() && resp.NextUpdate.Before(now.Add(-maxSkew)):
-		return errors.New("the answer is out of date")
-	case by != nil && !by.Equal(issuer) && (!slices.Contains(by.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) ||
-		now.Before(by.NotBefore) || now.After(by.NotAfter)):
-		// Otherwise every client could vouch for itself.
-		return errors.New("the answer is signed by a certificate that is not one of a responder")
-	case resp.Status == ocsp.Revoked:
-		return errRevoked
-	case resp.Status != ocsp.Good:
-		return errors.New("the responder does not know the certificate")
-	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	_, err := responder.Ask(ctx, r.client, where, c, issuer, r.clock.Now())
+	return err
 }
 
 func (r *revocation) askCRL(ctx context.Context, where string, c, issuer *x509.Certificate) error {
@@ -149,13 +116,15 @@ func (r *revocation) askCRL(ctx context.Context, where string, c, issuer *x509.C
 		r.mu.Unlock()
 	}
 	if list.serials[string(c.SerialNumber.Bytes())] {
-		return errRevoked
+		return responder.ErrRevoked
 	}
 	return nil
 }
 
 func (r *revocation) fetchCRL(ctx context.Context, where string, issuer *x509.Certificate) (*crl, error) {
-	raw, err := r.fetch(ctx, http.MethodGet, where, nil, maxCRL)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	raw, err := responder.Fetch(ctx, r.client, http.MethodGet, where, nil, maxCRL)
 	if err != nil {
 		return nil, err
 	}
@@ -184,33 +153,4 @@ func (r *revocation) fetchCRL(ctx context.Context, where string, issuer *x509.Ce
 		}
 	}
 	return list, nil
-}
-
-// fetch asks an HTTP server that a verified certificate names, for at most limit bytes.
-func (r *revocation) fetch(ctx context.Context, method, where string, body []byte, limit int64) ([]byte, error) {
-	if !strings.HasPrefix(where, "http://") && !strings.HasPrefix(where, "https://") {
-		return nil, errors.New("only HTTP is spoken")
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, where, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/ocsp-request")
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %d", resp.StatusCode)
-	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = errors.New("the answer is too long")
-	}
-	return raw, err
 }

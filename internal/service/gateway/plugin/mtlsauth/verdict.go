@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/responder"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -201,7 +202,7 @@ func (j *judge) checkRevocation(ctx context.Context, chain []*x509.Certificate) 
 		err := j.revocation.check(ctx, c, chain[i+1])
 		switch {
 		case err == nil:
-		case errors.Is(err, errRevoked):
+		case errors.Is(err, responder.ErrRevoked):
 			return err
 		case errors.Is(err, errNowhere) && (i > 0 || !j.strict): // an intermediate may do without
 		case j.strict:
