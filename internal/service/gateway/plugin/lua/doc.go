@@ -10,11 +10,15 @@
 //
 // Invariants:
 //   - Code reaches no file, no process, no network and no memory but its state's.
+//     Plugins from a directory are trusted further: with resty.http, ngx.shared, whose
+//     dictionaries all states have in common, and ngx.timer.
 //   - A call ends: a watchdog stops it when it takes too long or the heap grows under it.
 //     Work that a single instruction could do without end is bounded where it is done:
 //     strings have a largest length, matching of patterns counts its steps.
 //   - An error in Lua or in a library ends the call, never the node. A state whose call was
 //     stopped is not used again.
+//   - A timer runs in the state that set it, which serves no request until then; there are at
+//     most maxTimers.
 //   - Programs in one state cannot change each other's libraries.
 //   - A request in which no Lua acts pays nothing.
 //

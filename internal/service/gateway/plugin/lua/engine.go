@@ -11,6 +11,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/callout"
 )
 
 // Config bounds what code may use up.
@@ -36,8 +37,12 @@ type Engine struct {
 	idle         chan *state
 	retired      atomic.Int64 // programs closed so far
 	cache        *cache
-	patterns     sync.Map // source of an expression of ngx.re → *regexp.Regexp
+	dicts        *dicts
+	clients      [2]*callout.Client // of resty.http
+	patterns     sync.Map           // source of an expression of ngx.re → *regexp.Regexp
 	patternCount atomic.Int64
+	timers       atomic.Int64 // that wait or run
+	recurring    sync.Map     // functions whose timers init_worker has set, in whichever state
 }
 
 // limitArrays keeps one assignment to a far index from filling a table up to there. The
@@ -60,7 +65,8 @@ func New(c Config, d Deps) *Engine {
 		c.Idle = 64
 	}
 	hostname, _ := os.Hostname() // without one it is empty
-	return &Engine{cfg: c, deps: d, hostname: hostname, idle: make(chan *state, c.Idle), cache: newCache(d.Clock)}
+	return &Engine{cfg: c, deps: d, hostname: hostname, idle: make(chan *state, c.Idle), cache: newCache(d.Clock),
+		dicts: &dicts{clock: d.Clock, m: map[string]*dict{}}, clients: callClients(c.Body)}
 }
 
 // Unit is who code runs for: one configured plugin.

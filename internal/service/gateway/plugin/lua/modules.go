@@ -12,6 +12,10 @@ func (s *state) require(L *glua.LState) int {
 		return 1
 	}
 	if s.prog != nil && s.prog.trusted {
+		if name == "resty.http" {
+			L.Push(s.httpModule())
+			return 1
+		}
 		if v, ok := s.ownModule(L, name); ok {
 			L.Push(v)
 			return 1

@@ -192,6 +192,8 @@ func (s *state) openNgx() glua.LValue {
 	}))
 	arg := s.sealed(chunk)
 
+	shared, timers := s.sharedDicts(), s.ngxTimer()
+
 	// What differs from request to request is computed; the rest reads as t.
 	live := L.NewTable()
 	live.RawSetString("__index", L.NewFunction(func(L *glua.LState) int {
@@ -210,6 +212,16 @@ func (s *state) openNgx() glua.LValue {
 			L.Push(arg)
 		case "headers_sent":
 			L.Push(glua.LBool(s.phase == BodyFilter || s.phase == Log))
+		case "shared":
+			if s.prog == nil || !s.prog.trusted { // what the sandbox wrote would reach plugins
+				return 0
+			}
+			L.Push(shared)
+		case "timer":
+			if s.prog == nil || !s.prog.trusted {
+				return 0
+			}
+			L.Push(timers)
 		default:
 			L.Push(t.RawGetString(name))
 		}

@@ -25,6 +25,7 @@ func TestSandbox(t *testing.T) {
 		`package.loadlib("x", "y")`, `getfenv(0)`, `setfenv(1, {})`, `newproxy(true)`, `string.dump(print)`, `channel.make()`, `module("x")`,
 		`string.rep = nil`, `rawset(string, "rep", 1)`, `getmetatable("").__index.rep = nil`, `kong.request.get_path = 1`, `ngx.re.match = 1`, `kong.new = 1`,
 		`setmetatable(string, {})`, `setmetatable(_G, {})`, `rawset(kong, "x", 1)`, `_G["(..)"]({}, {})`, `kong.db.services:insert({host = "h"})`,
+		`require "resty.http"`, `ngx.shared.x:get("a")`, `ngx.timer.at(0, function() end)`,
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Log(attempt)

@@ -23,6 +23,7 @@ const (
 	BodyFilter   Phase = "body_filter"
 	Log          Phase = "log"
 	InitWorker   Phase = "init_worker"
+	Timer        Phase = "timer"
 )
 
 // answers reports whether code in the phase may answer the request.
@@ -46,10 +47,12 @@ type state struct {
 	required map[*Program]glua.LValue // modules of plugins
 	retired  int64                    // programs the engine had closed when loaded was last swept
 	dead     bool
+	timers   []timer // that the state holds
 
 	null, emptyArray, exit *glua.LUserData
 	arrayMeta, emptyMeta   *glua.LTable
 	headerMeta             *glua.LTable
+	http                   glua.LValue // the module resty.http; nil before it is asked for
 
 	// Of the call in progress.
 	unit  *Unit
@@ -113,14 +116,23 @@ func (s *state) sweep(now int64) {
 func (s *state) Close() error {
 	s.request = request{}
 	s.unit, s.prog = nil, nil
-	if s.dead {
-		return nil
+	switch {
+	case s.dead:
+		s.dropTimers()
+	case len(s.timers) > 0:
+		go s.runTimers()
+	default:
+		s.rest()
 	}
+	return nil
+}
+
+// rest keeps the state for further requests.
+func (s *state) rest() {
 	select {
 	case s.engine.idle <- s:
 	default:
 	}
-	return nil
 }
 
 // load returns a program as this state runs it.

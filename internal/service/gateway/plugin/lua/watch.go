@@ -20,6 +20,8 @@ type watch struct {
 
 	mu       sync.Mutex
 	active   bool
+	paused   int           // waits under way
+	waited   time.Duration // of the call, for others
 	began    time.Time
 	heap     uint64 // when the call was first looked at; 0 before
 	err      error
@@ -49,7 +51,7 @@ func newWatch(limit time.Duration, memory int64) *watch {
 
 func (w *watch) begin() {
 	w.mu.Lock()
-	w.active, w.began, w.heap = true, time.Now(), 0
+	w.active, w.began, w.heap, w.waited = true, time.Now(), 0, 0
 	w.mu.Unlock()
 	w.timer.Reset(min(glance, w.limit))
 }
@@ -64,6 +66,28 @@ func (w *watch) end() error {
 	return w.err
 }
 
+// pause runs what waits for others; its time does not count as the call's. All that a call
+// waits so is bounded by most: wait is given what is left of it.
+func (w *watch) pause(most time.Duration, wait func(left time.Duration) error) error {
+	began := time.Now()
+	w.mu.Lock()
+	left := most - w.waited
+	w.paused++
+	w.mu.Unlock()
+	defer func() {
+		took := time.Since(began)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.paused--
+		w.waited += took
+		w.began = w.began.Add(took)
+	}()
+	if left <= 0 {
+		return context.DeadlineExceeded
+	}
+	return wait(left)
+}
+
 func (w *watch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,6 +100,8 @@ func (w *watch) look() {
 	}
 	left := w.limit - time.Since(w.began)
 	switch {
+	case left <= 0 && w.paused > 0: // it will be looked at again
+		w.timer.Reset(glance)
 	case left <= 0:
 		w.stop(errSlow)
 	case heap > w.heap+w.memory:

@@ -1,0 +1,1 @@
+return { name = "peek", fields = { { config = { type = "record", fields = {} } } } }

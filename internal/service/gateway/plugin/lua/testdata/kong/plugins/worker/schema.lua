@@ -1,0 +1,8 @@
+return {
+  name = "worker",
+  fields = {
+    { config = { type = "record", fields = {
+      { uri = { type = "string" } },
+    } } },
+  },
+}
