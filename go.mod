@@ -12,6 +12,7 @@ require (
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
+	github.com/hashicorp/yamux v0.1.2
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/klauspost/compress v1.20.3
 	github.com/maypok86/otter/v2 v2.4.0
@@ -37,7 +38,6 @@ require (
 	modernc.org/sqlite v1.60.1
 )
 
-require github.com/hashicorp/yamux v0.1.2 // indirect
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

@@ -38,8 +38,9 @@ type Key struct{ ID, Secret string }
 
 // Options say what is special about a node.
 type Options struct {
-	Dir string   // data directory; a new one if empty
-	Env []string // more environment, SLUICE_…=…
+	Dir  string   // data directory; a new one if empty
+	Env  []string // more environment, SLUICE_…=…
+	Base int      // first of ten ports; free ones if zero
 }
 
 // Node is a running node.
@@ -65,7 +66,9 @@ func Start(t testing.TB, opt Options) *Node {
 	if n.Dir == "" {
 		n.Dir = t.TempDir()
 	}
-	n.base = FreePorts(t)
+	if n.base = opt.Base; n.base == 0 {
+		n.base = FreePorts(t)
+	}
 	t.Cleanup(func() {
 		n.Kill()
 		if t.Failed() {

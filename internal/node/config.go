@@ -24,56 +24,61 @@ type Config struct {
 	// are logged at the start.
 	Ignored []string `yaml:"-"`
 
-	Data     string `yaml:"data" doc:"directory of everything the node keeps"`
-	Host     string `yaml:"host" doc:"address that all listeners bind"`
-	PortBase int    `yaml:"port_base" doc:"if not 0, the ports are counted from here: proxy, proxy TLS, Kong Admin, AWS, SQL, console, status, Kafka, mesh"`
+	Data     string `yaml:"data" scope:"node" doc:"directory of everything the node keeps"`
+	Host     string `yaml:"host" scope:"node" doc:"address that all listeners bind"`
+	PortBase int    `yaml:"port_base" scope:"node" doc:"if not 0, the ports are counted from here: proxy, proxy TLS, Kong Admin, AWS, SQL, console, status, Kafka, mesh"`
 	Account  string `yaml:"account" doc:"the account's twelve digits"`
 	Region   string `yaml:"region" doc:"the region of clients that name none"`
 	TLS      bool   `yaml:"tls" doc:"serve every listener by TLS, with a certificate of the node's own authority (GET /ca.pem on the status port)"`
 
 	Ports struct {
-		Proxy     int `yaml:"proxy" doc:"gateway, HTTP"`
-		ProxyTLS  int `yaml:"proxy_tls" doc:"gateway, HTTPS"`
-		KongAdmin int `yaml:"kong_admin" doc:"Kong Admin API"`
-		AWS       int `yaml:"aws" doc:"AWS APIs"`
-		SQL       int `yaml:"sql" doc:"PostgreSQL protocol"`
-		Status    int `yaml:"status" doc:"status and metrics"`
+		Proxy     int `yaml:"proxy" scope:"node" doc:"gateway, HTTP"`
+		ProxyTLS  int `yaml:"proxy_tls" scope:"node" doc:"gateway, HTTPS"`
+		KongAdmin int `yaml:"kong_admin" scope:"node" doc:"Kong Admin API"`
+		AWS       int `yaml:"aws" scope:"node" doc:"AWS APIs"`
+		SQL       int `yaml:"sql" scope:"node" doc:"PostgreSQL protocol"`
+		Console   int `yaml:"console" scope:"node" doc:"console, edge agents and the cluster's own API"`
+		Cluster   int `yaml:"cluster" scope:"node" doc:"other nodes of the cluster"`
+		Status    int `yaml:"status" scope:"node" doc:"status and metrics"`
 	} `yaml:"ports"`
 
 	Root struct {
-		PassphraseFile string `yaml:"passphrase_file" doc:"file with the passphrase that seals the root key; without one, the root key file alone opens the data"`
+		PassphraseFile string `yaml:"passphrase_file" scope:"node" doc:"file with the passphrase that seals the root key; without one, the root key file alone opens the data"`
+		Passphrase     string `yaml:"passphrase" secret:"true" doc:"the same as text"`
 	} `yaml:"root"`
 	Store struct {
-		URL string `yaml:"url" doc:"control store: sqlite:///path, postgres://… or mysql://…; empty is a SQLite file in the data directory"`
+		URL         string `yaml:"url" secret:"true" doc:"control store: sqlite:///path, postgres://… or mysql://…; empty is a SQLite file in the data directory"`
+		Connections int    `yaml:"connections" scope:"node" doc:"the most connections to an external database"`
 	} `yaml:"store"`
-	Kong struct {
-		AdminToken string `yaml:"admin_token" doc:"token that opens the Kong Admin API"`
-		ReadToken  string `yaml:"admin_read_token" doc:"token that opens the Kong Admin API for reading alone"`
+	Cluster ClusterConfig `yaml:"cluster"`
+	Kong    struct {
+		AdminToken string `yaml:"admin_token" secret:"true" doc:"token that opens the Kong Admin API"`
+		ReadToken  string `yaml:"admin_read_token" secret:"true" doc:"token that opens the Kong Admin API for reading alone"`
 		AdminAuth  bool   `yaml:"admin_auth" doc:"ask for credentials on the Kong Admin API also without a token: an access key, by signature or HTTP Basic; needed, as a token is, unless it is bound to loopback"`
-		AdminHost  string `yaml:"admin_host" doc:"address that the Kong Admin API binds; that of host where it is empty"`
-		ProxyHost  string `yaml:"proxy_host" doc:"address that the gateway binds for its clients; that of host where it is empty"`
+		AdminHost  string `yaml:"admin_host" scope:"node" doc:"address that the Kong Admin API binds; that of host where it is empty"`
+		ProxyHost  string `yaml:"proxy_host" scope:"node" doc:"address that the gateway binds for its clients; that of host where it is empty"`
 
 		Database        string `yaml:"database" doc:"on: the gateway's entities are in the control store; off: they are what declarative_config or POST /config says, and can be changed by nothing else"`
-		Declarative     string `yaml:"declarative_config" doc:"file in Kong's declarative format, read at the start and whenever it changes; with database: off"`
+		Declarative     string `yaml:"declarative_config" scope:"node" doc:"file in Kong's declarative format, read at the start and whenever it changes; with database: off"`
 		DeclarativeText string `yaml:"declarative_config_string" doc:"the same as text"`
 	} `yaml:"kong"`
 	Gate struct {
 		RouterFlavor    string `yaml:"router_flavor" doc:"how routes are written: traditional_compatible, expressions, or traditional, where path_handling v1 acts"`
 		DebugHeader     bool   `yaml:"allow_debug_header" doc:"tell a request with Kong-Debug: 1 the route and the service it was taken for"`
-		StreamListen    string `yaml:"stream_listen" doc:"listeners for TCP, TLS and UDP, separated by commas: address:port, and then ssl, udp, proxy_protocol"`
+		StreamListen    string `yaml:"stream_listen" scope:"node" doc:"listeners for TCP, TLS and UDP, separated by commas: address:port, and then ssl, udp, proxy_protocol"`
 		TrustedIPs      string `yaml:"trusted_ips" doc:"addresses and networks, separated by commas, whose X-Forwarded-* headers and word on the client's address are believed"`
 		RealIPHeader    string `yaml:"real_ip_header" doc:"header in which a trusted peer tells the client's address; proxy_protocol: the PROXY protocol tells it"`
 		RealIPRecursive bool   `yaml:"real_ip_recursive" doc:"take the last address in gate.real_ip_header that is no trusted peer's, not the last of all"`
 		ProxyProtocol   bool   `yaml:"proxy_protocol" doc:"every connection to the proxy's ports begins with a header of the PROXY protocol, version 1 or 2"`
 
-		TLSCert string `yaml:"tls_cert" doc:"file with the certificate, in PEM, for server names that the gateway has none for; the node's own authority issues one where it is empty"`
+		TLSCert string `yaml:"tls_cert" scope:"node" doc:"file with the certificate, in PEM, for server names that the gateway has none for; the node's own authority issues one where it is empty"`
 		Staple  bool   `yaml:"ocsp_stapling" doc:"ask the OCSP responders of the certificates that the gateway shows, and give clients their answers"`
-		TLSKey  string `yaml:"tls_key" doc:"file with the key of gate.tls_cert"`
+		TLSKey  string `yaml:"tls_key" scope:"node" doc:"file with the key of gate.tls_cert"`
 
-		LuaPath string `yaml:"lua_path" doc:"directory with kong/plugins/NAME/{handler,schema}.lua of plugins written in Lua"`
+		LuaPath string `yaml:"lua_path" scope:"node" doc:"directory with kong/plugins/NAME/{handler,schema}.lua of plugins written in Lua"`
 		Plugins string `yaml:"plugins" doc:"names of the plugins in gate.lua_path, separated by commas"`
 
-		WasmFilters string `yaml:"wasm_filters_path" doc:"directory with NAME.wasm, and perhaps NAME.meta.json, of filters that speak Proxy-Wasm; they are on where it is set"`
+		WasmFilters string `yaml:"wasm_filters_path" scope:"node" doc:"directory with NAME.wasm, and perhaps NAME.meta.json, of filters that speak Proxy-Wasm; they are on where it is set"`
 
 		UpstreamIdle        int           `yaml:"upstream_idle" doc:"idle connections kept to an upstream's address"`
 		UpstreamRequests    int           `yaml:"upstream_requests" doc:"requests after which a connection to an upstream is not used again"`
@@ -84,15 +89,15 @@ type Config struct {
 		DNSNotFound time.Duration `yaml:"dns_not_found_ttl" doc:"how long it is believed that a name does not exist"`
 	} `yaml:"gate"`
 	Log struct {
-		Level  string `yaml:"level" doc:"debug, info, warn or error"`
-		Access bool   `yaml:"access" doc:"log every request of the gateway and every call of an AWS API"`
+		Level  string `yaml:"level" scope:"node" doc:"debug, info, warn or error"`
+		Access bool   `yaml:"access" scope:"node" doc:"log every request of the gateway and every call of an AWS API"`
 	} `yaml:"log"`
 	Disk struct {
-		Reserve int64 `yaml:"reserve_mb" doc:"MiB that stay free: below it writes are refused and reads go on"`
+		Reserve int64 `yaml:"reserve_mb" scope:"node" doc:"MiB that stay free: below it writes are refused and reads go on"`
 	} `yaml:"disk"`
 	Warehouse struct {
-		Memory int64 `yaml:"memory_mb" doc:"MiB that one SQL statement may hold"`
-		Quota  int64 `yaml:"quota_mb" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
+		Memory int64 `yaml:"memory_mb" scope:"node" doc:"MiB that one SQL statement may hold"`
+		Quota  int64 `yaml:"quota_mb" scope:"node" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
 	} `yaml:"warehouse"`
 }
 
@@ -100,6 +105,9 @@ type Config struct {
 func Defaults() *Config {
 	c := &Config{Data: "sluice-data", Host: "127.0.0.1", Account: "123456789012", Region: "us-east-1"}
 	c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = 8000, 8443, 8001, 4566, 5439, 8007
+	c.Ports.Console, c.Ports.Cluster = 10090, 7800
+	c.Store.Connections = 8
+	c.Cluster = clusterDefaults()
 	c.Gate.StreamListen = "off"
 	c.Gate.RouterFlavor = string(gateway.TraditionalCompatible)
 	c.Gate.RealIPHeader = "X-Real-IP"
@@ -120,6 +128,7 @@ func (c *Config) complete() error {
 		}
 		b := c.PortBase
 		c.Ports.Proxy, c.Ports.ProxyTLS, c.Ports.KongAdmin, c.Ports.AWS, c.Ports.SQL, c.Ports.Status = b, b+1, b+2, b+3, b+4, b+6
+		c.Ports.Console, c.Ports.Cluster = b+5, b+8
 	}
 	data, err := filepath.Abs(c.Data)
 	if err != nil || c.Data == "" {
@@ -176,7 +185,13 @@ func (c *Config) complete() error {
 	if c.Store.URL == "" {
 		c.Store.URL = "sqlite://" + filepath.Join(c.Data, "control.db")
 	}
-	return nil
+	if c.Root.Passphrase != "" && c.Root.PassphraseFile != "" {
+		return config.Invalid.Field("root.passphrase", "root.passphrase and root.passphrase_file exclude each other")
+	}
+	if c.Store.Connections < 2 {
+		return config.Invalid.Field("store.connections", "store.connections is at least 2, not %d", c.Store.Connections)
+	}
+	return c.completeCluster()
 }
 
 // trust is whom the gateway believes.

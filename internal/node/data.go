@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -28,6 +29,10 @@ type dataDir struct {
 	path string
 	lock *os.File
 	root [32]byte
+	// database is the instance of a cluster's database.
+	database string
+	// reseal, if not nil, is to be called once the root key has opened the store.
+	reseal func() error
 }
 
 // rootFile is the root key as kept: sealed by a passphrase, or only by the file's mode.
@@ -39,7 +44,7 @@ type rootFile struct {
 }
 
 // openData opens or makes the data directory.
-func openData(c *Config) (_ *dataDir, err error) {
+func openData(ctx context.Context, c *Config) (_ *dataDir, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w", err)
 	}
@@ -55,29 +60,60 @@ func openData(c *Config) (_ *dataDir, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("the data directory %s is in use by another node", c.Data)
 	}
+	passphrase, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
 	d := &dataDir{path: c.Data, lock: lock}
-	return d, d.openRoot(c.Root.PassphraseFile)
+	if c.Cluster.Enabled {
+		return d, d.openSharedRoot(ctx, c, passphrase)
+	}
+	return d, d.openRoot(passphrase)
 }
 
 func (d *dataDir) close() { _ = d.lock.Close() } // the lock goes with it
 
-func (d *dataDir) openRoot(passphraseFile string) error {
-	passphrase := ""
-	if passphraseFile != "" {
-		raw, err := os.ReadFile(passphraseFile)
-		if err != nil {
-			return config.Invalid.Wrap(err, "cannot read root.passphrase_file")
-		}
-		if passphrase = strings.TrimRight(string(raw), "\r\n"); passphrase == "" {
-			return config.Invalid.Field("root.passphrase_file", "the passphrase is empty")
-		}
+// passphrase is what seals the root key; empty where nothing does.
+func (c *Config) passphrase() (string, error) {
+	if c.Root.PassphraseFile == "" {
+		return c.Root.Passphrase, nil
 	}
+	raw, err := os.ReadFile(c.Root.PassphraseFile)
+	if err != nil {
+		return "", config.Invalid.Wrap(err, "cannot read root.passphrase_file")
+	}
+	passphrase := strings.TrimRight(string(raw), "\r\n")
+	if passphrase == "" {
+		return "", config.Invalid.Field("root.passphrase_file", "the passphrase is empty")
+	}
+	return passphrase, nil
+}
+
+// openRoot reads the root key of the data directory, or makes it.
+func (d *dataDir) openRoot(passphrase string) error {
+	f, found, err := d.readRoot()
+	if err != nil {
+		return err
+	}
+	if !found {
+		_, _ = rand.Read(d.root[:]) // never fails
+		return d.keepRoot(passphrase)
+	}
+	if f.KDF == "none" && passphrase != "" {
+		return config.Invalid.Field("root.passphrase_file", "root.passphrase_file is set, and the root key of %s was made without a passphrase: it would seal nothing", d.path)
+	}
+	d.root, err = f.open(passphrase)
+	return err
+}
+
+// readRoot reads the root key's file, if there is one.
+func (d *dataDir) readRoot() (f rootFile, found bool, err error) {
 	path := filepath.Join(d.path, "root.key")
 	for _, left := range []string{"root.key.*", "credentials.*", "endpoints.json.*"} { // by a crash of writeFile
 		paths, _ := filepath.Glob(filepath.Join(d.path, left)) // the patterns are good
 		for _, p := range paths {
 			if err := os.Remove(p); err != nil {
-				return err
+				return f, false, err
 			}
 		}
 	}
@@ -85,68 +121,80 @@ func (d *dataDir) openRoot(passphraseFile string) error {
 	if errors.Is(err, os.ErrNotExist) {
 		for _, kept := range []string{"control.db", "index", "streams", "objects"} {
 			if _, err := os.Lstat(filepath.Join(d.path, kept)); err == nil {
-				return fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
+				return f, false, fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
 			}
 		}
-		return d.makeRoot(path, passphrase)
+		return f, false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read the root key: %w", err)
+		return f, false, fmt.Errorf("cannot read the root key: %w", err)
 	}
-	var f rootFile
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return errors.New("the root key file is damaged")
+		return f, false, errRootDamaged
 	}
 	if f.Format > dataFormat {
-		return fmt.Errorf("the data directory has format %d, newer than this program's %d: use a newer sluice", f.Format, dataFormat)
+		return f, false, fmt.Errorf("the data directory has format %d, newer than this program's %d: use a newer sluice", f.Format, dataFormat)
 	}
+	return f, true, nil
+}
+
+var (
+	errRootDamaged = errors.New("the root key file is damaged")
+	errPassphrase  = errors.New("the passphrase does not open the root key")
+)
+
+// open returns the root key.
+func (f rootFile) open(passphrase string) (root [32]byte, err error) {
 	key := f.Key
-	switch {
-	case f.KDF == "none" && passphrase != "":
-		return config.Invalid.Field("root.passphrase_file", "root.passphrase_file is set, and the root key of %s was made without a passphrase: it would seal nothing", d.path)
-	case f.KDF != "none" && f.KDF != "argon2id":
-		return errors.New("the root key file is damaged")
-	}
-	if f.KDF == "argon2id" {
+	switch f.KDF {
+	case "none":
+	case "argon2id":
 		if passphrase == "" {
-			return config.Invalid.Field("root.passphrase_file", "the root key is sealed by a passphrase: set root.passphrase_file")
+			return root, config.Invalid.Field("root.passphrase_file", "the root key is sealed by a passphrase: set root.passphrase_file")
 		}
 		aead, err := passphraseAEAD(passphrase, f.Salt)
 		if err != nil {
-			return err
+			return root, err
 		}
 		if len(key) < aead.NonceSize() {
-			return errors.New("the root key file is damaged")
+			return root, errRootDamaged
 		}
 		if key, err = aead.Open(nil, key[:aead.NonceSize()], key[aead.NonceSize():], f.Salt); err != nil {
-			return errors.New("the passphrase does not open the root key")
+			return root, errPassphrase
 		}
+	default:
+		return root, errRootDamaged
 	}
-	if copy(d.root[:], key) != len(d.root) {
-		return errors.New("the root key file is damaged")
+	if copy(root[:], key) != len(root) {
+		return root, errRootDamaged
 	}
-	return nil
+	return root, nil
 }
 
-func (d *dataDir) makeRoot(path, passphrase string) error {
-	_, _ = rand.Read(d.root[:]) // never fails
-	f := rootFile{Format: dataFormat, KDF: "none", Key: d.root[:]}
+// sealRoot is the root key as it is kept.
+func sealRoot(root [32]byte, passphrase string) ([]byte, error) {
+	f := rootFile{Format: dataFormat, KDF: "none", Key: root[:]}
 	if passphrase != "" {
 		f.KDF, f.Salt = "argon2id", make([]byte, 16)
 		_, _ = rand.Read(f.Salt) // never fails
 		aead, err := passphraseAEAD(passphrase, f.Salt)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		nonce := make([]byte, aead.NonceSize())
 		_, _ = rand.Read(nonce) // never fails
-		f.Key = aead.Seal(nonce, nonce, d.root[:], f.Salt)
+		f.Key = aead.Seal(nonce, nonce, root[:], f.Salt)
 	}
-	raw, err := json.Marshal(f)
+	return json.Marshal(f)
+}
+
+// keepRoot writes the root key into the data directory.
+func (d *dataDir) keepRoot(passphrase string) error {
+	raw, err := sealRoot(d.root, passphrase)
 	if err != nil {
 		return err
 	}
-	return writeFile(path, raw)
+	return writeFile(filepath.Join(d.path, "root.key"), raw)
 }
 
 // passphraseAEAD derives a key with the parameters of RFC 9106's second recommendation.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"os"
 	"slices"
@@ -60,10 +61,20 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	}
 	f.proxy = proxy.New(proxy.Config{TLS: forClients, Trust: trust, ProxyProtocol: c.Gate.ProxyProtocol, UpstreamIdle: c.Gate.UpstreamIdle,
 		UpstreamRequests: c.Gate.UpstreamRequests, UpstreamIdleTimeout: c.Gate.UpstreamIdleTimeout}, proxy.Deps{Gateway: s.gateway, Log: b.log, Staple: s.staple})
+	here := s.local
+	if here == nil {
+		here = new(local)
+	}
+	datas := []awswire.Service{s3.New(here.objects, tokens), kinesis.New(here.streams, tokens), firehose.New(here.delivery)}
+	if s.local == nil {
+		forward := elsewhere{s.cluster.mesh, c.Cluster.DataNode}.aws(b.log)
+		for i := range datas {
+			datas[i].Elsewhere = forward
+		}
+	}
 	f.aws = awswire.New(awswire.Config{
 		Services: []awswire.Service{
-			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), s3.New(s.objects, tokens),
-			kinesis.New(s.streams, tokens), firehose.New(s.delivery),
+			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), datas[0], datas[1], datas[2],
 		},
 		Credentials: credentials{s.iam}, Clock: b.clock, Log: b.log,
 		Observe: func(call awswire.Call) {
@@ -73,6 +84,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			}
 		},
 	})
+	s.cluster.tell(c, s.local != nil, func() int64 { return f.proxy.Stats().Active.Load() })
 	storeReachable := func() bool { return b.store.Silence() < 5*time.Second }
 	s.observers.node = func() prometheus.Node {
 		st := f.proxy.Stats()
@@ -103,12 +115,18 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}
 			},
 			StoreReachable: storeReachable})
-	if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
-		pgwire.Deps{Warehouse: s.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {
-		return nil, err
+	if s.local != nil {
+		if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
+			pgwire.Deps{Warehouse: s.local.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {
+			return nil, err
+		}
+	}
+	detail := map[string]func() any{"deliveries": func() any { return []struct{}{} }}
+	if s.local != nil {
+		detail["deliveries"] = func() any { return s.local.delivery.Deliveries() }
 	}
 	f.status = status.New(status.Deps{Registry: m.registry, Jobs: b.jobs.States, CA: ca.pem(),
-		Healthy: b.guard.Check,
-		Detail:  map[string]func() any{"deliveries": func() any { return s.delivery.Deliveries() }}})
+		Healthy: func() error { return errors.Join(b.guard.Check(), s.cluster.service.Ready()) },
+		Detail:  detail})
 	return f, nil
 }

@@ -36,7 +36,14 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		}
 		undo.add(func() { logError(b.log, "closing the gateway's entities", entities.Close()) })
 	}
-	s.references = gateway.CacheReferences(references.New(b.index), nil)
+	documents, events := gateway.References(references.New(b.index)), collector.Appender(nil)
+	if s.local != nil {
+		events = appender{s.local.streams, c.Region}
+	} else {
+		there := elsewhere{s.cluster.mesh, c.Cluster.DataNode}
+		documents, events = remoteReferences{there}, remoteAppender{there, c.Region}
+	}
+	s.references = gateway.CacheReferences(documents, changedReference(s.cluster.mesh))
 	undo.add(s.references.Close)
 	s.observers = newObservers(b.log)
 	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
@@ -56,7 +63,7 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		Flavor: gateway.Flavor(c.Gate.RouterFlavor), DebugHeader: c.Gate.DebugHeader,
 		Audit: changes{s.audit, b.log}.record,
 		Plugins: s.observers.with(append(kinds(), scripts...),
-			collector.New(collector.Deps{Appender: appender{s.streams, c.Region}, References: s.references, Count: m.collected})),
+			collector.New(collector.Deps{Appender: events, References: s.references, Count: m.collected})),
 	}); err != nil {
 		return err
 	}

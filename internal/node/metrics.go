@@ -94,26 +94,28 @@ func (m *metrics) watch(s *services) {
 	gauge := func(name, help string, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
-	gauge("sluice_delivery_waiting_records", "Records of delivery streams that are in no object yet.", func() float64 {
-		n := int64(0)
-		for _, d := range s.delivery.Deliveries() {
-			for _, l := range d.Lanes {
-				n += l.Waiting
-			}
-		}
-		return float64(n)
-	})
-	gauge("sluice_delivery_failing_lanes", "Lanes of delivery streams whose last attempt failed.", func() float64 {
-		n := 0
-		for _, d := range s.delivery.Deliveries() {
-			for _, l := range d.Lanes {
-				if l.LastError != "" {
-					n++
+	if s.local != nil {
+		gauge("sluice_delivery_waiting_records", "Records of delivery streams that are in no object yet.", func() float64 {
+			n := int64(0)
+			for _, d := range s.local.delivery.Deliveries() {
+				for _, l := range d.Lanes {
+					n += l.Waiting
 				}
 			}
-		}
-		return float64(n)
-	})
+			return float64(n)
+		})
+		gauge("sluice_delivery_failing_lanes", "Lanes of delivery streams whose last attempt failed.", func() float64 {
+			n := 0
+			for _, d := range s.local.delivery.Deliveries() {
+				for _, l := range d.Lanes {
+					if l.LastError != "" {
+						n++
+					}
+				}
+			}
+			return float64(n)
+		})
+	}
 	gauge("sluice_references_cached", "Reference documents in the cache.", func() float64 { return float64(s.references.Stats().Size) })
 	gauge("sluice_references_hits", "Look-ups that the cache answered.", func() float64 { return float64(s.references.Stats().Hits) })
 	gauge("sluice_references_misses", "Look-ups that the cache did not answer.", func() float64 { return float64(s.references.Stats().Misses) })

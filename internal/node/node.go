@@ -65,7 +65,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 		access = log
 	}
 	m := newMetrics(access)
-	s, err := openServices(ctx, c, b, m, undo)
+	s, err := openServices(ctx, c, b, m, listeners, undo)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 	if err := handout.Write(c.Data, endpoints, handout.Key{ID: root.ID, Secret: root.Secret, Region: c.Region}, writeFile); err != nil {
 		return err
 	}
-	return serve(ctx, c, b, f, listeners, func() {
+	return serve(ctx, c, b, s, f, listeners, func() {
 		f.status.SetReady(true)
 		ready(endpoints)
 	})
@@ -90,8 +90,8 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 
 // listeners are the sockets of a node.
 type listeners struct {
-	proxy, proxyTLS, kong, aws, sql, status net.Listener
-	flows                                   flows
+	proxy, proxyTLS, kong, aws, sql, status, cluster net.Listener
+	flows                                            flows
 }
 
 func listen(c *Config) (*listeners, error) {
@@ -111,6 +111,11 @@ func listen(c *Config) (*listeners, error) {
 		}
 		*p.to = ln
 	}
+	var err error
+	if l.cluster, err = c.listenCluster(); err != nil {
+		l.close()
+		return nil, err
+	}
 	if err := l.flows.listen(c); err != nil {
 		l.close()
 		return nil, err
@@ -120,7 +125,7 @@ func listen(c *Config) (*listeners, error) {
 
 func (l *listeners) close() {
 	l.flows.close()
-	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.status} {
+	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.status, l.cluster} {
 		if ln != nil {
 			_ = ln.Close() // closed already when the servers have stopped
 		}
@@ -137,7 +142,7 @@ func (c *Config) endpoints() handout.Endpoints {
 }
 
 // serve runs the servers until ctx ends or one fails, then drains them.
-func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, ready func()) error {
+func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *listeners, ready func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	failed := make(chan error, 6+len(l.flows.tcp)+len(l.flows.udp))
@@ -154,7 +159,7 @@ func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, rea
 		name    string
 		handler http.Handler
 		ln      net.Listener
-	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", f.aws, l.aws}, {"status", f.status, l.status}} {
+	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"status", f.status, l.status}} {
 		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: discardLog()}
 		ln := h.ln
@@ -167,7 +172,19 @@ func serve(ctx context.Context, c *Config, b *base, f *fronts, l *listeners, rea
 	plain := l.proxy
 	start("gateway", func() error { return f.proxy.Serve(running, plain, l.proxyTLS) })
 	l.flows.serve(running, f.proxy, start)
-	start("SQL", func() error { return f.sql.Serve(running, l.sql) })
+	there := elsewhere{s.cluster.mesh, c.Cluster.DataNode}
+	switch {
+	case s.local == nil:
+		start("SQL", func() error { return there.serveSQL(running, l.sql, b.log) })
+	case s.cluster.mesh != nil:
+		start("SQL for other nodes", func() error { return f.sql.Serve(running, s.cluster.peerSQL) })
+		srv := &http.Server{Handler: fromPeer(f.aws), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: discardLog()}
+		web = append(web, srv)
+		start("AWS APIs for other nodes", func() error { return srv.Serve(s.cluster.peerAWS) })
+		fallthrough
+	default:
+		start("SQL", func() error { return f.sql.Serve(running, l.sql) })
+	}
 	ready()
 
 	var err error

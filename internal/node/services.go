@@ -3,10 +3,9 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
-	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/kv"
@@ -14,14 +13,9 @@ import (
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/audit"
-	"sluice.dev/sluice/internal/service/delivery"
 	"sluice.dev/sluice/internal/service/gateway"
-	"sluice.dev/sluice/internal/service/gateway/references"
 	"sluice.dev/sluice/internal/service/iam"
 	"sluice.dev/sluice/internal/service/kms"
-	"sluice.dev/sluice/internal/service/objects"
-	"sluice.dev/sluice/internal/service/streams"
-	"sluice.dev/sluice/internal/service/warehouse"
 )
 
 // base is floor 0 at work.
@@ -38,14 +32,19 @@ type base struct {
 func openBase(ctx context.Context, c *Config, log *slog.Logger, undo *undo) (*base, error) {
 	b := &base{clock: clock.System{}, log: log}
 	var err error
-	if b.data, err = openData(c); err != nil {
+	if b.data, err = openData(ctx, c); err != nil {
 		return nil, err
 	}
 	undo.add(b.data.close)
-	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Clock: b.clock, Log: log}); err != nil {
+	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Clock: b.clock, Log: log}); err != nil {
 		return nil, err
 	}
 	undo.add(func() { logError(log, "closing the control store", b.store.Close()) })
+	if b.data.reseal != nil {
+		if err := b.data.reseal(); err != nil {
+			return nil, err
+		}
+	}
 	if b.index, err = kv.Open(kv.Config{Dir: filepath.Join(c.Data, "index"), Key: b.data.key("index"), Log: log}); err != nil {
 		return nil, err
 	}
@@ -65,12 +64,10 @@ func logError(log *slog.Logger, doing string, err error) {
 
 // services is floor 1 at work.
 type services struct {
+	cluster    *clustered
+	local      *local // nil where another node runs what is kept on one
 	iam        *iam.Service
 	kms        *kms.Service
-	objects    *objects.Service
-	streams    *streams.Service
-	delivery   *delivery.Service
-	warehouse  *warehouse.Service
 	gateway    *gateway.Gateway
 	references *gateway.ReferenceCache
 	audit      *audit.Log
@@ -78,7 +75,7 @@ type services struct {
 	staple     func(*tls.Certificate) *tls.Certificate // nil: no OCSP answers
 }
 
-func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *undo) (*services, error) {
+func openServices(ctx context.Context, c *Config, b *base, m *metrics, l *listeners, undo *undo) (*services, error) {
 	s := new(services)
 	var err error
 	if s.iam, err = iam.New(iam.Config{Account: c.Account},
@@ -89,56 +86,27 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, undo *und
 		kms.Deps{Store: b.store, Auth: s.iam, Clock: b.clock}); err != nil {
 		return nil, err
 	}
-	if s.streams, err = streams.New(streams.Config{Account: c.Account, Dir: filepath.Join(c.Data, "streams")},
-		streams.Deps{Store: b.store, Auth: s.iam, Keys: platformKeys{s.kms}, Clock: b.clock, Log: b.log, Guard: b.guard}); err != nil {
+	if s.cluster, err = openCluster(ctx, c, b, s.iam, l.cluster, undo); err != nil {
 		return nil, err
 	}
-	undo.add(s.streams.Close)
-	if s.objects, err = objects.New(objects.Config{Account: c.Account, Dir: filepath.Join(c.Data, "objects")},
-		objects.Deps{Store: b.store, Index: b.index, Auth: s.iam, Keys: s.kms, Clock: b.clock, Log: b.log, Guard: b.guard}); err != nil {
-		return nil, err
+	loops := map[string]func(context.Context) error{"identities": s.iam.Run}
+	if c.local() {
+		if s.local, err = openLocal(ctx, c, b, s.iam, s.kms, undo); err != nil {
+			return nil, err
+		}
+		maps.Copy(loops, s.local.loops())
 	}
-	undo.add(s.objects.Close)
-	if s.delivery, err = delivery.New(delivery.Config{Account: c.Account},
-		delivery.Deps{Store: b.store, Index: b.index, Auth: s.iam, Streams: sources{s.streams}, Objects: buckets{s.objects}, Clock: b.clock, Log: b.log}); err != nil {
-		return nil, err
-	}
-	if err := s.openWarehouse(ctx, c, b, undo); err != nil {
-		return nil, err
-	}
-	s.references = gateway.CacheReferences(references.New(b.index), nil)
-	undo.add(s.references.Close)
 	if err := s.openGateway(ctx, c, b, m, undo); err != nil {
 		return nil, err
 	}
-	for name, loop := range map[string]func(context.Context) error{
-		"identities": s.iam.Run, "streams": s.streams.Run, "objects": s.objects.Run, "delivery": s.delivery.Run, "gateway": s.gateway.Run, "audit": s.audit.Run, "warehouse": s.warehouse.Run,
-	} {
+	s.cluster.serveLocal(s, c)
+	if err := s.cluster.join(ctx, c, b); err != nil {
+		return nil, err
+	}
+	loops["gateway"], loops["audit"] = s.gateway.Run, s.audit.Run
+	for name, loop := range loops {
 		b.jobs.Go(name, loop)
 	}
 	undo.add(b.jobs.Stop) // before the services that the loops use; a second Stop does nothing
 	return s, nil
-}
-
-// workerGrace is how long a worker may take to give up a statement before it is ended. A
-// statement over a disabled key should fail within a second; a new worker costs less.
-const workerGrace = 300 * time.Millisecond
-
-func (s *services) openWarehouse(ctx context.Context, c *Config, b *base, undo *undo) error {
-	private, err := s.objects.Area(ctx, "warehouse")
-	if err != nil {
-		return err
-	}
-	worker, err := workerCommand()
-	if err != nil {
-		return fmt.Errorf("cannot find this program's own file: %w", err)
-	}
-	s.warehouse, err = warehouse.New(
-		warehouse.Config{Account: c.Account, Region: c.Region, Worker: worker, Memory: c.Warehouse.Memory << 20, Quota: c.Warehouse.Quota << 20,
-			Grace: workerGrace},
-		warehouse.Deps{Store: b.store, Objects: tables{s.objects}, Area: area{private}, Authorizer: s.iam, Clock: b.clock, Log: b.log})
-	if err == nil {
-		undo.add(s.warehouse.Close)
-	}
-	return err
 }

@@ -4,11 +4,15 @@
 // A key is the path of yaml tags, data or store.url; its variable is the same in capitals
 // with underscores behind SLUICE_, SLUICE_STORE_URL. A key that the struct does not have is
 // an error that names it, in the file as in the environment. The doc tag of a field is its
-// documentation; there is no other.
+// documentation; there is no other. All nodes of a cluster must agree on a key unless its
+// field has the tag scope:"node"; the tag secret:"true" marks what must not be shown.
 package config
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +48,7 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 	}
 	fields := map[string]reflect.Value{}
-	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ string) { fields[Variable(key)] = v })
+	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ reflect.StructTag) { fields[Variable(key)] = v })
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, envPrefix) || contains(ignore, name) {
@@ -75,7 +79,7 @@ func Variable(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-func walk(v reflect.Value, prefix string, visit func(key string, v reflect.Value, doc string)) {
+func walk(v reflect.Value, prefix string, visit func(key string, v reflect.Value, tag reflect.StructTag)) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -86,7 +90,7 @@ func walk(v reflect.Value, prefix string, visit func(key string, v reflect.Value
 			walk(v.Field(i), prefix+name+".", visit)
 			continue
 		}
-		visit(prefix+name, v.Field(i), f.Tag.Get("doc"))
+		visit(prefix+name, v.Field(i), f.Tag)
 	}
 }
 
@@ -120,13 +124,32 @@ func set(v reflect.Value, s string) error {
 	return nil
 }
 
+// Digests returns a digest of each key that all nodes of a cluster must agree on. Those of
+// secrets begin with a star: they tell nothing without key, which the nodes share, and can be
+// compared by who has the same key.
+func Digests(c any, key []byte) map[string]string {
+	out := map[string]string{}
+	walk(reflect.ValueOf(c).Elem(), "", func(name string, v reflect.Value, tag reflect.StructTag) {
+		if tag.Get("scope") == "node" {
+			return
+		}
+		h, star := hmac.New(sha256.New, nil), ""
+		if tag.Get("secret") == "true" {
+			h, star = hmac.New(sha256.New, key), "*"
+		}
+		fmt.Fprintf(h, "%s=%v", name, v.Interface())
+		out[name] = star + hex.EncodeToString(h.Sum(nil)[:8])
+	})
+	return out
+}
+
 // Reference writes the keys of a configuration with their variables, defaults and
 // documentation, as Markdown.
 func Reference(w io.Writer, defaults any) error {
 	type row struct{ key, value, doc string }
 	var rows []row
-	walk(reflect.ValueOf(defaults).Elem(), "", func(key string, v reflect.Value, doc string) {
-		rows = append(rows, row{key, fmt.Sprint(v.Interface()), doc})
+	walk(reflect.ValueOf(defaults).Elem(), "", func(key string, v reflect.Value, tag reflect.StructTag) {
+		rows = append(rows, row{key, fmt.Sprint(v.Interface()), tag.Get("doc")})
 	})
 	sort.Slice(rows, func(i, j int) bool { return rows[i].key < rows[j].key })
 	var b bytes.Buffer

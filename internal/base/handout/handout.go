@@ -18,6 +18,7 @@ type Endpoints struct {
 	KongAdmin string `json:"kong_admin"`
 	AWS       string `json:"aws"`
 	SQL       string `json:"sql"`
+	Console   string `json:"console"`
 	Status    string `json:"status"`
 }
 

@@ -65,6 +65,7 @@ type Keeper struct {
 	mine    map[string]*Lease // held under session; nil while it is being taken
 	nodes   []store.Node      // as of seen
 	seen    time.Time
+	retired bool          // takes no leases
 	wake    chan struct{} // closed and replaced when leases or nodes change
 }
 
@@ -219,6 +220,25 @@ func (k *Keeper) drop(why string) {
 		l.end(Lost.New("%s", why))
 	}
 	k.stir()
+}
+
+// Retire makes the node give its leases back and take none until it is called with false.
+func (k *Keeper) Retire(ctx context.Context, on bool) {
+	k.mu.Lock()
+	k.retired = on
+	var leases []*Lease
+	for _, l := range k.mine {
+		if on && l != nil {
+			leases = append(leases, l)
+		}
+	}
+	k.stir()
+	k.mu.Unlock()
+	for _, l := range leases {
+		if err := l.Release(ctx); err != nil {
+			k.deps.Log.Warn("cannot give a lease back", "lease", l.name, "error", err)
+		}
+	}
 }
 
 // sessionID names what leases are held with.

@@ -59,7 +59,7 @@ func (k *Keeper) forget(l *Lease) {
 // TryAcquire takes the lease if it is free; a Held error that names the holder if not.
 func (k *Keeper) TryAcquire(ctx context.Context, name string) (*Lease, error) {
 	if !k.reserve(name) {
-		return nil, Held.New("this node holds the lease %q", name)
+		return nil, Held.New("this node holds the lease %q, or takes none", name)
 	}
 	l, err := k.take(ctx, name)
 	if err != nil {
@@ -74,7 +74,7 @@ func (k *Keeper) TryAcquire(ctx context.Context, name string) (*Lease, error) {
 func (k *Keeper) reserve(name string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, taken := k.mine[name]; taken {
+	if _, taken := k.mine[name]; taken || k.retired {
 		return false
 	}
 	k.mine[name] = nil
@@ -171,6 +171,12 @@ func (k *Keeper) Acquire(ctx context.Context, name string) (*Lease, error) {
 // free reports whether it is worth the control store's lock to try for a lease, and if not,
 // how long to wait unless something changes.
 func (k *Keeper) free(name string) (time.Duration, bool) {
+	k.mu.Lock()
+	retired := k.retired
+	k.mu.Unlock()
+	if retired {
+		return time.Hour, false
+	}
 	h, ok := k.leases.Get(k.deps.Store.Snapshot(), name)
 	if !ok || h.Session == k.sessionID() && !k.holds(name) {
 		return 0, true

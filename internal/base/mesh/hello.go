@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type hello struct {
 	Database   string            `json:"database"` // its instance
 	Generation int               `json:"generation"`
 	Digests    map[string]string `json:"digests"` // of the cluster's configuration keys
+	KeyID      string            `json:"key_id"`  // tells keys apart, and nothing else of them
 	Joined     bool              `json:"joined"`  // it serves already
 	Hosts      []string          `json:"hosts"`   // addresses of nodes it knows
 	Nonce      []byte            `json:"nonce"`
@@ -66,7 +68,7 @@ func refuse(mine, theirs *hello) string {
 		return fmt.Sprintf("two nodes are called %q: set cluster.node", mine.Node)
 	}
 	if mine.Generation == theirs.Generation {
-		if keys := differing(mine.Digests, theirs.Digests); len(keys) > 0 {
+		if keys := Differing(mine.Digests, theirs.Digests, mine.KeyID == theirs.KeyID); len(keys) > 0 {
 			return "these keys differ: " + strings.Join(keys, ", ")
 		}
 	}
@@ -76,16 +78,17 @@ func refuse(mine, theirs *hello) string {
 	return ""
 }
 
-// differing lists the keys whose digests are not the same.
-func differing(a, b map[string]string) []string {
+// Differing lists the keys whose digests are not the same. Those of secrets, which begin with
+// a star, are compared only if secrets says that both were made with one key.
+func Differing(a, b map[string]string, secrets bool) []string {
 	var keys []string
 	for k, v := range a {
-		if b[k] != v {
+		if b[k] != v && (secrets || !strings.HasPrefix(v, "*")) {
 			keys = append(keys, k)
 		}
 	}
-	for k := range b {
-		if _, ok := a[k]; !ok {
+	for k, v := range b {
+		if _, ok := a[k]; !ok && (secrets || !strings.HasPrefix(v, "*")) {
 			keys = append(keys, k)
 		}
 	}
@@ -175,6 +178,9 @@ func (m *Mesh) prove(dialled bool, first, second []byte) []byte {
 func (m *Mesh) hello() *hello {
 	h := &hello{Protocol: protocol, Cluster: m.cfg.Cluster, Node: m.cfg.Node, Session: m.id, Address: m.cfg.Advertise,
 		Version: m.cfg.Version, Database: m.cfg.Database, Generation: m.cfg.Generation, Digests: m.cfg.Digests, Nonce: make([]byte, 24)}
+	id := hmac.New(sha256.New, m.cfg.Key[:])
+	id.Write([]byte("sluice mesh key"))
+	h.KeyID = hex.EncodeToString(id.Sum(nil)[:4])
 	_, _ = rand.Read(h.Nonce) // never fails
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,7 +22,8 @@ type Config struct {
 	Version string
 	// Database is the instance of the control store: store.Identity.Instance.
 	Database string
-	// Digests are digests of the configuration keys that all nodes must agree on.
+	// Digests are digests of the configuration keys that all nodes must agree on:
+	// config.Digests.
 	Digests map[string]string
 	// Generation of the configuration: nodes of one generation must agree, those of others
 	// may differ while the configuration is being changed node by node.

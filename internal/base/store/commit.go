@@ -176,6 +176,9 @@ func (s *Store) commitBatch(batch []*request) ([]Change, error) {
 		if err := tx.Commit(); err != nil {
 			return nil, Unreachable.Wrap(err, "the control store did not confirm the change")
 		}
+		if fn := s.committed.Load(); fn != nil {
+			(*fn)(revision)
+		}
 	}
 	if revision == s.Snapshot().revision && !fresh {
 		return nil, nil

@@ -70,3 +70,27 @@ func (d *dialect) identify(ctx context.Context, db *sql.DB, root []byte) (id Ide
 	}
 	return id, tx.Commit()
 }
+
+// ReplaceRoot puts a root key sealed anew in the place of old; false if another was there.
+func ReplaceRoot(ctx context.Context, url string, old, sealed []byte) (bool, error) {
+	dia, dsn, err := parseURL(url)
+	if err != nil {
+		return false, err
+	}
+	db, err := dia.open(dsn, 1)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = db.Close() }() // all was committed
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	res, err := db.ExecContext(ctx, dia.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1 AND root = ?"), sealed, old)
+	if err != nil {
+		return false, Unreachable.Wrap(err, "cannot keep the root key in the control store")
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return false, Unreachable.Wrap(err, "cannot keep the root key in the control store")
+	}
+	return n == 1, nil
+}

@@ -28,6 +28,11 @@ func (e engine) testIdentity(t *testing.T) {
 			t.Errorf("%+v and %+v", id, got[0])
 		}
 	}
+	for _, want := range []bool{true, false} {
+		if ok, err := store.ReplaceRoot(t.Context(), e.url, got[0].Root, []byte("anew")); err != nil || ok != want {
+			t.Errorf("replacing the root key: %t, %v", ok, err)
+		}
+	}
 }
 
 // expire waits until the database's clock is past a session's end.

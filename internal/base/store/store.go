@@ -74,6 +74,10 @@ type Store struct {
 	published atomic.Pointer[Snapshot]
 	contact   atomic.Int64 // unix nanoseconds of the last successful word with the database
 
+	pushed chan struct{} // somebody says that there is a new revision
+	// committed, if set, is told of each revision that this node committed.
+	committed atomic.Pointer[func(revision int64)]
+
 	mu          sync.Mutex // guards definitions and subscribers
 	definitions map[string]*definition
 	subscribers map[int]func(*Snapshot, []Change)
@@ -94,6 +98,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		cfg: c, db: db, dia: dia,
 		requests:    make(chan *request, 1024),
+		pushed:      make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 		stopped:     make(chan struct{}),
 		definitions: map[string]*definition{},
@@ -218,9 +223,8 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 		}
 	}
-	pushed := make(chan struct{}, 1)
 	if s.dia.listen != nil {
-		go s.dia.listen(ctx, s.cfg, pushed)
+		go s.dia.listen(ctx, s.cfg, s.pushed)
 	}
 	poll := time.NewTicker(s.cfg.Poll)
 	defer poll.Stop()
@@ -231,12 +235,24 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-trim.C:
 			s.trim(ctx)
 			continue
-		case <-pushed:
+		case <-s.pushed:
 		case <-poll.C:
 		}
 		if err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("control store: cannot follow the feed", "error", err)
 		}
+	}
+}
+
+// OnCommit calls fn with each revision that this node committed. fn must be quick: it may
+// tell other nodes, whose Poke then makes them look.
+func (s *Store) OnCommit(fn func(revision int64)) { s.committed.Store(&fn) }
+
+// Poke says that there may be a revision that this node has not seen. Run looks, at once.
+func (s *Store) Poke() {
+	select {
+	case s.pushed <- struct{}{}:
+	default: // it is about to look
 	}
 }
 

@@ -2,6 +2,7 @@ package awswire
 
 import (
 	"context"
+	"net/http"
 	"reflect"
 
 	"sluice.dev/sluice/internal/base/fault"
@@ -68,6 +69,11 @@ type Service struct {
 	// Codes names the reasons that the API has an own code for; others fall back to what the
 	// protocol says for their kind.
 	Codes map[*fault.Reason]Code
+
+	// Elsewhere, if not nil, gets every request to the API as it came, to pass it on to the
+	// node that serves it, which authenticates it. Nothing else of the Service is used then,
+	// but API and Codes to answer with the error that Elsewhere returns.
+	Elsewhere func(w http.ResponseWriter, r *http.Request) error
 }
 
 // Code is an error code of an API with its HTTP status.

@@ -24,6 +24,7 @@ var pipeline = []struct {
 }{
 	{"admit", (*server).admit},               // bounds of header and path
 	{"route", (*server).route},               // which API, in which protocol
+	{"pass", (*server).pass},                 // another node serves it
 	{"authenticate", (*server).authenticate}, // the key exists, the time is right
 	{"read", (*server).read},                 // the body, unless it streams
 	{"verify", (*server).verify},             // the signature holds
@@ -42,11 +43,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { s.buffers.Release(c.held) }()
 	var err error
 	for _, stage := range pipeline {
-		if err = stage.run(s, c); err != nil {
+		if err = stage.run(s, c); err != nil || c.passed {
 			break
 		}
 	}
-	s.answer(c, err)
+	if !c.passed {
+		s.answer(c, err)
+	}
 }
 
 func (s *server) admit(c *call) error {
@@ -66,6 +69,18 @@ func (s *server) admit(c *call) error {
 		return err
 	}
 	c.auth, c.authErr = authorizationOf(r.Header, c.m.query) // route reads the scope
+	return nil
+}
+
+// pass lets another node serve the call.
+func (s *server) pass(c *call) error {
+	if c.front == nil || c.front.Elsewhere == nil {
+		return nil
+	}
+	if err := c.front.Elsewhere(c.w, c.r); err != nil {
+		return err
+	}
+	c.passed = true
 	return nil
 }
 

@@ -127,6 +127,7 @@ type call struct {
 	ctx    context.Context
 	began  time.Time
 	id     string
+	passed bool // another node has answered
 
 	front    *front
 	protocol Protocol
