@@ -134,11 +134,18 @@ func Pairs(c schema.Record, name string) map[string]string {
 // Duration returns a number of milliseconds as a duration.
 func Duration(c schema.Record, name string) time.Duration {
 	n, _ := c[name].(float64)
-	return time.Duration(n * float64(time.Millisecond))
+	return span(n, time.Millisecond)
 }
 
 // Seconds returns a number of seconds as a duration.
 func Seconds(c schema.Record, name string) time.Duration {
 	n, _ := c[name].(float64)
-	return time.Duration(min(n, 1<<31) * float64(time.Second))
+	return span(n, time.Second)
+}
+
+// span is n units. What no duration can hold is the longest that can still be added to the
+// present.
+func span(n float64, unit time.Duration) time.Duration {
+	const longest = 100 * 365 * 24 * time.Hour
+	return time.Duration(max(min(n*float64(unit), float64(longest)), float64(-longest)))
 }

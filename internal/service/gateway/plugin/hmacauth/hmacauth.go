@@ -17,6 +17,7 @@ import (
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/auth"
+	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -71,8 +72,7 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 		enforced: schema.Strings(c["enforce_headers"]), allowed: schema.Strings(c["algorithms"])}
 	in.hide, _ = c["hide_credentials"].(bool)
 	in.body, _ = c["validate_request_body"].(bool)
-	skew, _ := c["clock_skew"].(float64)
-	in.skew = time.Duration(skew * float64(time.Second))
+	in.skew = fields.Seconds(c, "clock_skew")
 	challenge := auth.Challenge("hmac", c)
 	fail := func(message string) auth.Failure { return auth.Failure{Message: message, Challenge: challenge} }
 	in.none = fail("Unauthorized")

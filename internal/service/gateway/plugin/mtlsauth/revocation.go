@@ -16,6 +16,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/responder"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -58,7 +59,7 @@ func newRevocation(c schema.Record, env gateway.Env) *revocation {
 	}
 	proxies := map[string]*url.URL{"http": via("http"), "https": via("https")}
 	return &revocation{
-		clock: env.Clock, timeout: millis(c["http_timeout"]), ttl: millis(c["cert_cache_ttl"]), crls: map[string]*crl{},
+		clock: env.Clock, timeout: fields.Duration(c, "http_timeout"), ttl: fields.Duration(c, "cert_cache_ttl"), crls: map[string]*crl{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy:           func(r *http.Request) (*url.URL, error) { return proxies[r.URL.Scheme], nil },
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: !verify},

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"sluice.dev/sluice/internal/service/gateway"
+	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/responder"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -72,7 +73,7 @@ type trust struct {
 }
 
 func newJudge(c schema.Record, env gateway.Env, ids []string) *judge {
-	j := &judge{env: env, known: map[*x509.Certificate]*verdict{}, ttl: millis(c["cert_cache_ttl"]), strict: c["revocation_check_mode"] == "STRICT"}
+	j := &judge{env: env, known: map[*x509.Certificate]*verdict{}, ttl: fields.Duration(c, "cert_cache_ttl"), strict: c["revocation_check_mode"] == "STRICT"}
 	j.partial, _ = c["allow_partial_chain"].(bool)
 	if len(ids) > 0 {
 		j.ids = ids
@@ -81,11 +82,6 @@ func newJudge(c schema.Record, env gateway.Env, ids []string) *judge {
 		j.revocation = newRevocation(c, env)
 	}
 	return j
-}
-
-func millis(v any) time.Duration {
-	n, _ := v.(float64)
-	return time.Duration(n * float64(time.Millisecond))
 }
 
 // accepted returns those of all authorities that count here.
