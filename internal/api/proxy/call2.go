@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"io"
-	"net/http"
 	"strconv"
 	"sync"
 
@@ -15,14 +14,14 @@ import (
 type call2 struct {
 	p      *Proxy
 	ctx    context.Context
-	r      *http.Request
+	client answerer
 	moving *movingBody // nil where the body is at hand
 	stream *http2.Stream
 	sender *sender2 // of moving, once there was a stream to send it on
 }
 
-func (p *Proxy) newCall(ctx context.Context, r *http.Request, moving *movingBody) *call2 {
-	return &call2{p: p, ctx: ctx, r: r, moving: moving}
+func (p *Proxy) newCall(ctx context.Context, client answerer, moving *movingBody) *call2 {
+	return &call2{p: p, ctx: ctx, client: client, moving: moving}
 }
 
 func (c *call2) ask(x *gateway.Exchange) (answer, error) {
@@ -79,18 +78,7 @@ func callHead(h *http2.Head, x *gateway.Exchange) {
 	h.Field(":scheme", scheme)
 	h.Field(":authority", x.Upstream.HostHeader)
 	h.Field(":path", string(gateway.AppendTarget(nil, x.Upstream.Path, x.Request.RawQuery, x.Request.HasQuery)))
-	upstreamFields(x, func(name, value string) {
-		switch name {
-		case "X-Kong-Request-Id":
-			h.Once("x-kong-request-id", value)
-		case "X-Forwarded-For":
-			h.Once("x-forwarded-for", value)
-		case "X-Real-IP":
-			h.Once("x-real-ip", value)
-		default:
-			h.Field(name, value)
-		}
-	})
+	upstreamFields(x, func(name, value string) { writeField(h, name, value) })
 	if n := x.Request.Length; n > 0 || n == 0 && wantsLength(x.Request.Method) {
 		h.Once("content-length", strconv.FormatInt(n, 10))
 	}
@@ -102,7 +90,7 @@ func (c *call2) close() {
 		c.stream.Close()
 	}
 	if c.sender != nil {
-		c.r.Body.Close() // wakes who reads it
+		c.client.stopReading()
 		c.sender.wg.Wait()
 	}
 }

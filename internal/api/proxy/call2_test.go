@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -397,5 +398,67 @@ func TestCallRepeated(t *testing.T) {
 	}
 	if n := conns.Load(); n != 2 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// TestHTTP2Requests: what a client of HTTP/2 may put where an upstream of HTTP/1 would read
+// something else is refused, and a cookie in pieces is put together.
+func TestHTTP2Requests(t *testing.T) {
+	r := newRig(t, proxy.Config{})
+	r.route(echo(t).URL, schema.Record{"strip_path": false}, "/")
+	nc, err := net.Dial("tcp", r.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(nc, http2.ClientPreface)
+	fr := http2.NewFramer(nc, nc)
+	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	fr.WriteSettings()
+	var b bytes.Buffer
+	enc := hpack.NewEncoder(&b)
+	id := uint32(1)
+	ask := func(method, path, authority string, more ...string) (status, body string) {
+		b.Reset()
+		fields := append([]string{":method", method, ":scheme", "http", ":path", path, ":authority", authority}, more...)
+		for i := 0; i < len(fields); i += 2 {
+			enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		}
+		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(), EndHeaders: true, EndStream: true})
+		id += 2
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch f := f.(type) {
+			case *http2.MetaHeadersFrame:
+				if status = f.PseudoValue("status"); f.StreamEnded() {
+					return status, body
+				}
+			case *http2.DataFrame:
+				if body += string(f.Data()); f.StreamEnded() {
+					return status, body
+				}
+			}
+		}
+	}
+	for _, c := range [][3]string{
+		{"GET /x HTTP/1.1", "/", "a"}, {"", "/", "a"}, {"GET", "/?a HTTP/1.1", "a"}, {"GET", "/a b", "a"}, {"GET", "a", "a"}, {"GET", "http://b/", "a"},
+		{"GET", "/", "a b"}, {"GET", "/", "a/b"}, {"GET", "/", "u@a"}, {"GET", "/%00/../b", "a"},
+	} {
+		if status, body := ask(c[0], c[1], c[2]); status != "400" {
+			t.Errorf("%q: %s %s", c, status, body)
+		}
+	}
+	if status, body := ask("GET", "/", "a", "expect", "more"); status != "417" {
+		t.Errorf("an expectation that nobody knows: %s %s", status, body)
+	}
+	status, body := ask("GET", "/a/./b?c=%20d", "h:80", "cookie", "a=1", "cookie", "b=2", "x-a", "1", "x-a", "2")
+	for _, want := range []string{"GET /a/b?c=%20d\n", "Cookie: a=1; b=2\r\n", "X-A: 1\r\nX-A: 2\r\n", "Via: 2 kong/"} {
+		if status != "200" || !strings.Contains(body, want) {
+			t.Errorf("%s without %q:\n%s", status, want, body)
+		}
 	}
 }

@@ -90,7 +90,7 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 		c.meta.TLS, c.Conn = &state, tc
 		if state.NegotiatedProtocol == "h2" {
 			p.untrack(c)
-			p.h2.serve(tc, c)
+			p.serve2(tc, c)
 			return
 		}
 		defer tc.Close()
@@ -134,7 +134,7 @@ func (p *Proxy) loop(c *clientConn) {
 		if first && c.meta.TLS == nil && c.maybeH2() {
 			if c.isH2() {
 				p.untrack(c)
-				p.h2.serve(&prefixConn{c.Conn, c.buf[c.r:c.w]}, c)
+				p.serve2(&prefixConn{c.Conn, c.buf[c.r:c.w]}, c)
 				return
 			}
 		}
@@ -179,6 +179,14 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+// CloseWrite ends what is sent, where the connection can.
+func (c *prefixConn) CloseWrite() error {
+	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return hc.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // request serves one request and reports whether the connection goes on.

@@ -8,9 +8,9 @@
 //
 // HTTP/1.1 is served by a loop of our own over package http1, one goroutine per
 // connection: a head is parsed in place, and what arrives of a body with it leaves with
-// it in one write. HTTP/2, over TLS by ALPN or in clear text by prior knowledge, and
-// gRPC, are served by net/http; services of gRPC are called over package http2.
-// docs/decisions/0003 and 0006 say why and give figures.
+// it in one write. HTTP/2, over TLS by ALPN or in clear text by prior knowledge, is served
+// over package http2, and services of gRPC are called over it. docs/decisions/0003, 0006 and
+// 0008 say why and give figures.
 //
 // Invariants:
 //   - No body is held in memory as a whole, in either direction, unless a plugin asks for it

@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"net/http"
-	"strings"
+	"iter"
+	"strconv"
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
 	"sluice.dev/sluice/internal/service/gateway"
@@ -17,69 +17,43 @@ func (p *Proxy) forwardGRPC(c *clientConn, x *gateway.Exchange) {
 		c.reply(x)
 		return
 	}
-	w := &answer1{c: c, x: x, header: http.Header{}}
-	r := (&http.Request{Method: c.head.Method}).WithContext(c.ctx)
-	defer func() {
-		if v := recover(); v != nil {
-			if v != http.ErrAbortHandler {
-				panic(v)
-			}
-			c.cut = !x.Times.ClientGone // the answer broke off
-			return
-		}
-		w.end()
-	}()
-	p.forward2(w, r, x)
+	p.forward2(c.ctx, &answer1{c: c, x: x}, x)
 }
 
-// answer1 is an http.ResponseWriter over a connection of HTTP/1. Trailers are left out: a
-// plugin that speaks gRPC for a client has told it what they say.
+// answer1 is an answerer over a connection of HTTP/1. Trailers are left out: a plugin that
+// speaks gRPC for a client has told it what they say.
 type answer1 struct {
 	c       *clientConn
 	x       *gateway.Exchange
-	header  http.Header
-	begun   bool
 	chunked bool
 }
 
-// Header implements http.ResponseWriter.
-func (w *answer1) Header() http.Header { return w.header }
+func (w *answer1) head() bool { return w.c.head.Method == "HEAD" }
 
-// WriteHeader implements http.ResponseWriter.
-func (w *answer1) WriteHeader(status int) {
-	if w.begun {
-		return
-	}
-	w.begun = true
+func (w *answer1) begin(status int, length int64, fields func(add func(name, value string))) error {
 	c := w.c
 	if c.p.stopping.Load() {
 		c.closing = true
 	}
-	_, sized := w.header["Content-Length"]
-	bodyless := c.head.Method == "HEAD" || status == 204 || status == 304
-	w.chunked = !sized && !bodyless && c.head.Minor == 1
-	if !sized && !bodyless && !w.chunked {
+	bodyless := w.head() || status == 204 || status == 304
+	out := http1.AppendStatus(c.out[:0], status, "")
+	fields(func(name, value string) { out = http1.AppendField(out, name, value) })
+	switch {
+	case length >= 0 && status != 204 && status != 304:
+		out = http1.AppendField(out, "Content-Length", strconv.FormatInt(length, 10))
+	case bodyless:
+	case c.head.Minor == 1:
+		w.chunked = true
+		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	default:
 		c.closing = true
 	}
-	out := http1.AppendStatus(c.out[:0], status, "")
-	for name, values := range w.header {
-		if strings.HasPrefix(name, http.TrailerPrefix) || name == "Trailer" {
-			continue
-		}
-		for _, v := range values {
-			out = http1.AppendField(out, name, v)
-		}
-	}
-	if w.chunked {
-		out = append(out, "Transfer-Encoding: chunked\r\n"...)
-	}
-	c.write(w.x, append(c.appendConnection(out), "\r\n"...))
+	return c.write(w.x, append(c.appendConnection(out), "\r\n"...))
 }
 
-// Write implements http.ResponseWriter.
+// Write implements io.Writer.
 func (w *answer1) Write(b []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	if len(b) == 0 || w.c.head.Method == "HEAD" {
+	if len(b) == 0 || w.head() {
 		return len(b), nil
 	}
 	out := w.c.out[:0]
@@ -91,13 +65,15 @@ func (w *answer1) Write(b []byte) (int, error) {
 	return len(b), w.c.write(w.x, out)
 }
 
-// Flush implements http.Flusher: nothing is held back.
-func (w *answer1) Flush() {}
+func (w *answer1) flush() {} // nothing is held back
 
-// end ends the body.
-func (w *answer1) end() {
-	w.WriteHeader(http.StatusOK)
-	if w.chunked {
-		w.c.write(w.x, http1.AppendLastChunk(w.c.out[:0], nil))
+func (w *answer1) end(iter.Seq2[string, string]) error {
+	if !w.chunked {
+		return nil
 	}
+	return w.c.write(w.x, http1.AppendLastChunk(w.c.out[:0], nil))
 }
+
+func (w *answer1) abort() { w.c.cut = !w.x.Times.ClientGone }
+
+func (w *answer1) stopReading() {} // a call's body is at hand

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/api/proxy/http2"
 	"sluice.dev/sluice/internal/service/gateway"
 )
 
@@ -94,7 +95,7 @@ type Proxy struct {
 	base   time.Time // the zero of nanos
 
 	upstreams upstreams
-	h2        *h2Server
+	workers   *http2.Workers // for HTTP/2
 	h2out     *h2Upstreams
 	calls     upstreams2
 	slots     chan struct{}
@@ -103,6 +104,7 @@ type Proxy struct {
 
 	stopping  atomic.Bool
 	stopped   chan struct{} // closed with stopping
+	closing   sync.Once
 	mu        sync.Mutex
 	listeners []io.Closer // being served
 	conns     map[closer]struct{}
@@ -138,7 +140,7 @@ func New(c Config, d Deps) *Proxy {
 	p.large.New = func() any { b := make([]byte, largeBuffer); return &b }
 	p.calls = upstreams2{p: p, by: map[upstreamKey]*conns2{}}
 	p.upstreams.init(p)
-	p.h2, p.h2out = newH2Server(p), newH2Upstreams(p)
+	p.workers, p.h2out = http2.NewWorkers(), newH2Upstreams(p)
 	return p
 }
 
@@ -258,7 +260,6 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.stopAccepting()
 	p.accepting.Wait()
 	p.each(closer.drain)
-	go p.h2.shutdown(ctx)
 	done := make(chan struct{})
 	go func() { p.wg.Wait(); close(done) }()
 	var err error
@@ -272,6 +273,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.upstreams.close()
 	p.h2out.close()
 	p.calls.close()
+	p.closing.Do(p.workers.Close)
 	return err
 }
 

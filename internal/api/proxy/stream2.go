@@ -2,11 +2,10 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
-	"log"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -20,121 +19,141 @@ import (
 )
 
 // serveHTTP2 takes one HTTP/2 request through the gateway's phases.
-func (p *Proxy) serveHTTP2(w http.ResponseWriter, r *http.Request) {
-	client, ok := r.Context().Value(h2ConnKey{}).(*clientConn)
-	if !ok || r.ProtoMajor != 2 {
-		http.Error(w, "Bad request", http.StatusBadRequest)
-		return
-	}
+func (p *Proxy) serveHTTP2(client *clientConn, s *http2.Stream) {
 	p.stats.Requests.Add(1)
 	x := p.gw.Begin()
-	wrote := false
+	w := &answer2{s: s, x: x}
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
-				p.gw.End(x)
-				panic(v)
-			}
 			p.log.Error("panic while serving a request", "panic", v, "request_id", x.ID(), "stack", string(debug.Stack()))
-			if !wrote {
+			if !w.begun {
 				x.FailPlain(500, "An unexpected error occurred")
-				p.reply2(w, r, x)
+				p.reply2(w, x)
 			}
 		}
 		p.gw.End(x)
 	}()
 	x.Conn = &client.meta
 	x.Times.Start = time.Now()
-	x.SetContext(r.Context())
-	switch {
-	case !fillExchange2(x, r, client):
-		x.FailPlain(400, "Bad request")
-	case r.Method == http.MethodConnect:
+	x.SetContext(s.Context())
+	switch refuse := fillExchange2(x, s, client); {
+	case refuse != 0:
+		x.FailPlain(refuse, badRequestText(refuse))
+	case x.Request.Method == http.MethodConnect:
 		x.FailPlain(405, "Method not allowed")
 	default:
 		p.gw.Access(x)
 	}
 	if x.Answered() {
-		wrote = true
-		p.reply2(w, r, x)
+		p.reply2(w, x)
 		return
 	}
-	wrote = true
-	p.forward2(w, r, x)
+	p.forward2(s.Context(), w, x)
 }
 
-// fillExchange2 turns the request into the exchange's and reports whether its target is good.
-func fillExchange2(x *gateway.Exchange, r *http.Request, client *clientConn) bool {
+// fillExchange2 turns the request into the exchange's. It returns the status to refuse it with, 0
+// for a good one.
+func fillExchange2(x *gateway.Exchange, s *http2.Stream, client *clientConn) (refuse int) {
+	r, fields := s.Request()
 	q := &x.Request
-	q.Method, q.Proto, q.Authority = r.Method, 2, r.Host
+	q.Method, q.Proto, q.Authority = r.Method, 2, r.Authority
 	q.Scheme = "http"
 	if x.Conn.TLS != nil {
 		q.Scheme = "https"
 	}
-	for name, values := range r.Header {
-		for _, v := range values {
-			q.Header.AddValid(name, v)
+	cookie, cookies := "", 0
+	for _, f := range fields {
+		switch f.Name {
+		case "host", "content-length": // in the request already
+		case "expect":
+			if !gateway.EqualFold(f.Value, "100-continue") {
+				refuse = 417
+			}
+		case "cookie": // clients may cut it into pieces (RFC 9113 section 8.2.3)
+			if cookies++; cookies > 1 {
+				cookie += "; "
+			}
+			cookie += f.Value
+		default:
+			q.Header.AddValid(f.Name, f.Value)
 		}
 	}
-	client.p.cfg.Trust.apply(x, &client.told)
-	target := r.RequestURI
-	if target == "*" { // as in nginx, no route is for the server itself
-		return false
+	if cookies > 0 {
+		q.Header.AddValid("cookie", cookie)
 	}
-	if target == "" || target[0] != '/' {
-		target = r.URL.RequestURI()
+	if r.Refuse != 0 || refuse != 0 {
+		gateway.SetTarget(q, "/", x.Conn.ServerPort)
+		return cmp.Or(r.Refuse, refuse)
 	}
-	if r.ContentLength == 0 || r.Body == nil {
+	if n := s.Length(); s.Bodyless() {
 		x.SetSource(nil, 0)
 	} else {
-		x.SetSource(r.Body, r.ContentLength)
+		x.SetSource(body2{s}, n)
 	}
-	return gateway.SetTarget(q, target, x.Conn.ServerPort)
+	client.p.cfg.Trust.apply(x, &client.told)
+	target := r.Path
+	if r.Method == http.MethodConnect {
+		target = "/"
+	}
+	good := gateway.ValidName(r.Method) && http1.ValidHost(r.Authority) && http1.ValidOrigin(target) // not "*": no route is for the server itself
+	if !gateway.SetTarget(q, target, x.Conn.ServerPort) || !good {
+		return 400
+	}
+	return 0
 }
 
 // reply2 writes an answer of the gateway's own.
-func (p *Proxy) reply2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+func (p *Proxy) reply2(w answerer, x *gateway.Exchange) {
 	p.finishReply(x)
-	h := w.Header()
-	trailers := strings.HasPrefix(x.Response.Header.Get("Content-Type"), "application/grpc")
-	for _, f := range x.Response.Header.Fields() {
-		if http1.HopByHop(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
-			continue
+	grpc := strings.HasPrefix(x.Response.Header.Get("Content-Type"), "application/grpc")
+	trailing := func(name string) bool { return grpc && strings.HasPrefix(name, "grpc-") }
+	fields := func(add func(name, value string)) {
+		for _, f := range x.Response.Header.Fields() {
+			if !http1.HopByHop(f.Name) && !gateway.EqualFold(f.Name, "Content-Length") && !trailing(f.Name) {
+				add(f.Name, f.Value)
+			}
 		}
-		if trailers && strings.HasPrefix(f.Name, "grpc-") {
-			h.Add(http.TrailerPrefix+f.Name, f.Value)
-			continue
-		}
-		h.Add(f.Name, strings.Clone(f.Value))
+	}
+	body, length := x.Response.Body, int64(len(x.Response.Body))
+	if x.Response.Stream != nil || grpc && length == 0 {
+		length = -1
+	}
+	if w.begin(x.Response.Status, length, fields) != nil {
+		x.Times.ClientGone = true
 	}
 	if x.Response.Stream != nil {
-		p.replyStream2(w, r, x)
+		p.replyStream2(w, x)
 		return
 	}
-	if len(x.Response.Body) > 0 {
-		h.Set("Content-Length", strconv.Itoa(len(x.Response.Body)))
+	if !w.head() && len(body) > 0 {
+		w.Write(body)
+		x.Times.BytesOut = int64(len(body))
 	}
-	w.WriteHeader(x.Response.Status)
-	if r.Method != "HEAD" {
-		w.Write(x.Response.Body)
-		x.Times.BytesOut = int64(len(x.Response.Body))
-	}
+	w.end(func(yield func(name, value string) bool) {
+		for _, f := range x.Response.Header.Fields() {
+			if trailing(f.Name) && !yield(f.Name, f.Value) {
+				return
+			}
+		}
+	})
 	x.Times.End = time.Now()
 }
 
+// noTrailer is what an answer without a trailer ends with.
+func noTrailer(func(name, value string) bool) {}
+
 // replyStream2 writes the body of a plugin's answer piece by piece as it comes.
-func (p *Proxy) replyStream2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+func (p *Proxy) replyStream2(w answerer, x *gateway.Exchange) {
 	stream := x.Response.Stream
 	defer stream.Close()
-	w.WriteHeader(x.Response.Status)
-	if r.Method == "HEAD" {
+	if w.head() {
+		w.end(noTrailer)
 		return
 	}
-	flush := http.NewResponseController(w)
-	flush.Flush() // the head goes ahead: the body may take its time
 	buf := p.large.Get().(*[]byte)
 	defer p.large.Put(buf)
 	for {
+		w.flush() // what is there goes ahead: the rest may take its time
 		n, err := stream.Read(*buf)
 		data := (*buf)[:n]
 		if x.FiltersBody() {
@@ -144,14 +163,15 @@ func (p *Proxy) replyStream2(w http.ResponseWriter, r *http.Request, x *gateway.
 			x.Times.ClientGone = true
 			return
 		}
-		flush.Flush()
 		x.Times.BytesOut += int64(len(data))
 		if err == io.EOF {
+			w.end(noTrailer)
 			x.Times.End = time.Now()
 			return
 		}
 		if err != nil {
-			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+			w.abort()
+			return
 		}
 	}
 }
@@ -170,14 +190,14 @@ type asker interface {
 }
 
 // forward2 sends the request to its upstream and the answer to the client.
-func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange) {
+func (p *Proxy) forward2(client context.Context, w answerer, x *gateway.Exchange) {
 	service := x.Upstream.Service
 	x.Times.UpstreamStart = time.Now()
 	if b, ok := x.Buffered(); !service.GRPC() && (ok || x.Stream() == nil) {
-		p.forwardWhole(w, r, x, b)
+		p.forwardWhole(client, w, x, b)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
+	ctx, cancel := context.WithCancelCause(client)
 	defer cancel(nil)
 	wait := max(service.ReadTimeout, service.ConnectTimeout)
 	quiet := time.AfterFunc(wait, func() { cancel(errQuiet) })
@@ -193,7 +213,7 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 	}
 	var engine asker
 	if service.GRPC() {
-		engine = p.newCall(ctx, r, moving)
+		engine = p.newCall(ctx, w, moving)
 	} else {
 		engine = p.newTransfer(ctx, x, moving)
 	}
@@ -208,7 +228,7 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 			x.AnswerTry(a.status)
 			break
 		}
-		if r.Context().Err() != nil || moving != nil && moving.broke.Load() {
+		if client.Err() != nil || moving != nil && moving.broke.Load() {
 			break // the client has gone or its body is bad: the upstream is not to blame
 		}
 		if context.Cause(ctx) == errQuiet {
@@ -221,19 +241,19 @@ func (p *Proxy) forward2(w http.ResponseWriter, r *http.Request, x *gateway.Exch
 		quiet.Reset(wait)
 	}
 	if err != nil {
-		if r.Context().Err() != nil {
+		if client.Err() != nil {
 			x.Times.ClientGone = true
 		}
 		if !x.Times.ClientGone {
 			p.log.Info("upstream did not answer", "service", service.Name, "address", x.Upstream.Address, "err", err)
 		}
 		unreachable(x, err)
-		p.reply2(w, r, x)
+		p.reply2(w, x)
 		return
 	}
 	x.Times.UpstreamHeader = time.Now()
 	x.Times.UpstreamStatus = a.status
-	p.relay2(w, r, x, a, func() { quiet.Reset(service.ReadTimeout) })
+	p.relay2(w, x, a, func() { quiet.Reset(service.ReadTimeout) })
 }
 
 // mayRepeat reports whether a request that failed with err may be sent again: nothing of it can have
@@ -288,81 +308,88 @@ func upstreamFields(x *gateway.Exchange, add func(name, value string)) {
 }
 
 // relay2 brings the upstream's answer to the client, piece by piece as it comes.
-func (p *Proxy) relay2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, a answer, moved func()) {
+func (p *Proxy) relay2(w answerer, x *gateway.Exchange, a answer, moved func()) {
 	x.SetForwarded()
 	x.Response.Status, x.Response.Length = a.status, a.length
 	http1.DropNamed(&x.Response.Header)
 	body, length := a.body, a.length
-	if x.BuffersResponse() && r.Method != "HEAD" {
+	if x.BuffersResponse() && !w.head() {
 		whole, err := p.readWhole(body)
 		if err != nil {
 			unreachable(x, err)
-			p.reply2(w, r, x)
+			p.reply2(w, x)
 			return
 		}
 		x.Response.Body = whole
 		takeTrailer(x, a)
 		if p.gw.Response(x); x.Answered() {
-			p.reply2(w, r, x)
+			p.reply2(w, x)
 			return
 		}
-		body, length, a.ready = bytes.NewReader(x.Response.Body), int64(len(x.Response.Body)), nil
+		body, length, a.ready = bytes.NewReader(x.Response.Body), int64(len(x.Response.Body)), always
 	}
 	p.gw.HeaderFilter(x)
-	filters := x.FiltersBody() && r.Method != "HEAD"
-	h := w.Header()
+	filters := x.FiltersBody() && !w.head()
+	if filters {
+		length = -1
+	}
+	err := w.begin(x.Response.Status, length, func(add func(name, value string)) { answerFields(x, add) })
+	buf := p.large.Get().(*[]byte)
+	defer p.large.Put(buf)
+	for held := true; err == nil; { // something was written that may have to go ahead: the body may take its time
+		if held && (a.ready == nil || !a.ready()) {
+			w.flush()
+			held = false
+		}
+		n, failed := body.Read(*buf)
+		moved()
+		data := (*buf)[:n]
+		if filters {
+			if failed == io.EOF {
+				takeTrailer(x, a)
+			}
+			data = p.gw.BodyFilter(x, data, failed == io.EOF)
+		}
+		if len(data) > 0 {
+			if _, err = w.Write(data); err != nil {
+				break
+			}
+			x.Times.BytesOut += int64(len(data))
+			held = true
+		}
+		if failed == io.EOF {
+			err = w.end(a.trailer)
+			break
+		}
+		if failed != nil {
+			w.abort()
+			return
+		}
+	}
+	if err != nil {
+		x.Times.ClientGone = true
+		w.abort()
+		return
+	}
+	x.Times.End = time.Now()
+}
+
+func always() bool { return true }
+
+// answerFields gives add the header of the client's answer, but for Content-Length. What add gets may
+// lie in the exchange's memory.
+func answerFields(x *gateway.Exchange, add func(name, value string)) {
 	for _, f := range x.Response.Header.Fields() {
 		if http1.HopByHop(f.Name) || replacedAnswerHeader(f.Name) || gateway.EqualFold(f.Name, "Content-Length") {
 			continue
 		}
-		h.Add(f.Name, strings.Clone(f.Value)) // it is written when the exchange may have ended
-	}
-	if length >= 0 && !filters && a.status != 204 && a.status != 304 {
-		h.Set("Content-Length", strconv.FormatInt(length, 10))
+		add(f.Name, f.Value)
 	}
 	t := &x.Times
-	h.Set("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))
-	h.Set("X-Kong-Proxy-Latency", strconv.FormatInt(t.UpstreamStart.Sub(t.Start).Milliseconds(), 10))
-	h.Add("Via", via2)
-	h.Set("X-Kong-Request-Id", strings.Clone(x.ID()))
-	w.WriteHeader(x.Response.Status)
-	flush := http.NewResponseController(w)
-	buf := p.large.Get().(*[]byte)
-	defer p.large.Put(buf)
-	held := length < 0 // something was written that may have to go ahead: the body may take its time
-	for {
-		if held && (a.ready == nil || !a.ready()) {
-			flush.Flush()
-			held = false
-		}
-		n, err := body.Read(*buf)
-		moved()
-		data := (*buf)[:n]
-		if filters {
-			if err == io.EOF {
-				takeTrailer(x, a)
-			}
-			data = p.gw.BodyFilter(x, data, err == io.EOF)
-		}
-		if len(data) > 0 {
-			if _, werr := w.Write(data); werr != nil {
-				x.Times.ClientGone = true
-				panic(http.ErrAbortHandler)
-			}
-			x.Times.BytesOut += int64(len(data))
-			held = length < 0
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client must see that the answer is not whole
-		}
-	}
-	for name, value := range a.trailer {
-		h.Add(http.TrailerPrefix+name, strings.Clone(value))
-	}
-	x.Times.End = time.Now()
+	add("X-Kong-Upstream-Latency", strconv.FormatInt(t.UpstreamHeader.Sub(t.UpstreamStart).Milliseconds(), 10))
+	add("X-Kong-Proxy-Latency", strconv.FormatInt(t.UpstreamStart.Sub(t.Start).Milliseconds(), 10))
+	add("Via", via2)
+	add("X-Kong-Request-Id", x.ID())
 }
 
 // takeTrailer shows plugins the trailer of an answer whose body has been read.
@@ -394,6 +421,3 @@ func (b *movingBody) Read(p []byte) (int, error) {
 }
 
 func (b *movingBody) Close() error { return nil }
-
-// quietLog sends what net/http has to say to the debug log.
-func quietLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"iter"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -27,23 +26,23 @@ type answer struct {
 
 // forwardWhole sends a request of HTTP/2 whose body is at hand by HTTP/1, over the
 // connections that requests of HTTP/1 use, and relays the answer.
-func (p *Proxy) forwardWhole(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, body []byte) {
-	err := p.attempt(r.Context(), x, isIdempotent(x.Request.Method), func(uc *upstreamConn, now int64) (again bool, err error) {
-		return p.exchange2(w, r, x, uc, body, now)
+func (p *Proxy) forwardWhole(ctx context.Context, w answerer, x *gateway.Exchange, body []byte) {
+	err := p.attempt(ctx, x, isIdempotent(x.Request.Method), func(uc *upstreamConn, now int64) (again bool, err error) {
+		return p.exchange2(ctx, w, x, uc, body, now)
 	})
 	if err == nil {
 		return
 	}
-	if r.Context().Err() != nil {
+	if ctx.Err() != nil {
 		x.Times.ClientGone = true
 	}
 	unreachable(x, err)
-	p.reply2(w, r, x)
+	p.reply2(w, x)
 }
 
 // exchange2 sends a request and relays the answer. An error says that nothing was relayed;
 // again, that it came before any byte of an answer.
-func (p *Proxy) exchange2(w http.ResponseWriter, r *http.Request, x *gateway.Exchange, uc *upstreamConn, body []byte, now int64) (again bool, err error) {
+func (p *Proxy) exchange2(ctx context.Context, w answerer, x *gateway.Exchange, uc *upstreamConn, body []byte, now int64) (again bool, err error) {
 	service := x.Upstream.Service
 	out, _ := appendHead(uc.out[:0], x, via2)
 	out = append(out, "Connection: keep-alive\r\n"...)
@@ -64,11 +63,11 @@ func (p *Proxy) exchange2(w http.ResponseWriter, r *http.Request, x *gateway.Exc
 		return true, err
 	}
 	// A client that leaves ends the wait for an answer that nobody wants.
-	left := context.AfterFunc(r.Context(), func() { uc.Conn.SetReadDeadline(time.Unix(1, 0)) })
+	left := context.AfterFunc(ctx, func() { uc.Conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer left()
 	uc.extendRead(p.nanos(), uc.readWait)
 	if again, err = uc.readHeadNoWait(x); err != nil {
-		if r.Context().Err() != nil {
+		if ctx.Err() != nil {
 			return false, errClientGone
 		}
 		return again, err
@@ -83,13 +82,14 @@ func (p *Proxy) exchange2(w http.ResponseWriter, r *http.Request, x *gateway.Exc
 	} else {
 		uc.body.Reset(&uc.stream, h.Framing)
 	}
-	a := answer{status: h.Status, length: h.Length, body: &uc.body, trailer: uc.trailer}
+	a := answer{status: h.Status, length: h.Length, body: &uc.body, trailer: uc.trailer,
+		ready: func() bool { return uc.body.Done() || !h.Chunked && len(uc.Window()) > 0 }}
 	if h.Chunked || h.UntilClose || !h.ContentLength {
 		a.length = -1
 	}
 	used := &spare{p: p, uc: uc}
 	x.Put(used, used) // it is given back when the exchange ends: until then its buffer holds the header
-	p.relay2(w, r, x, a, func() {})
+	p.relay2(w, x, a, func() {})
 	used.good = uc.body.Done() && !h.Close && len(uc.Window()) == 0 && left()
 	return false, nil
 }

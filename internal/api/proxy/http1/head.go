@@ -168,7 +168,7 @@ func (h *Head) target() error {
 		end = len(rest)
 	}
 	h.Host, h.Origin = rest[:end], rest[end:]
-	if h.Host == "" || !validHost(h.Host) {
+	if h.Host == "" || !ValidHost(h.Host) {
 		return refuse(400, "bad authority in the request target")
 	}
 	return nil
@@ -291,7 +291,7 @@ func (h *Head) special(name, v string, response bool, badStatus int) (keep bool,
 		if h.hostSeen() {
 			return false, refuse(400, "more than one Host")
 		}
-		if !validHost(v) {
+		if !ValidHost(v) {
 			return false, refuse(400, "bad Host")
 		}
 		h.Host = v
@@ -367,9 +367,19 @@ func parseLength(v string) (int64, bool) {
 	return n, true
 }
 
-// validHost reports whether v may stand in Host: a host in the characters of RFC 3986,
+// ValidOrigin reports whether t may be a target in origin form: a path and perhaps a query.
+func ValidOrigin(t string) bool {
+	for i := range len(t) {
+		if t[i] <= ' ' || t[i] == 0x7f {
+			return false
+		}
+	}
+	return t != "" && t[0] == '/'
+}
+
+// ValidHost reports whether v may stand in Host: a host in the characters of RFC 3986,
 // optionally a port.
-func validHost(v string) bool {
+func ValidHost(v string) bool {
 	for i := range len(v) {
 		if !hostByte[v[i]] {
 			return false

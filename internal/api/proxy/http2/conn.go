@@ -23,7 +23,8 @@ type Config struct {
 
 // Bounds that are nobody's to choose.
 const (
-	readBuffer     = 32 << 10
+	readBuffer     = 8 << 10   // what is larger is read past it
+	maxIdleOut     = 16 << 10  // kept of a buffer to write while there are no streams
 	connWindow     = 1 << 20   // received and not yet given credit for, of all streams
 	maxOut         = 128 << 10 // waiting to be written, above which streams wait
 	maxForcedOut   = 1 << 20   // waiting to be written, above which the connection ends
@@ -54,7 +55,7 @@ type ResetError struct{ Code wire.ErrCode }
 
 func (e *ResetError) Error() string { return fmt.Sprint("http2: the peer reset the stream: ", e.Code) }
 
-// Conn is one connection of a client. Its methods may be called by any goroutine.
+// Conn is one connection, of the side that asks or of the side that answers. Its methods may be called by any goroutine.
 type Conn struct {
 	nc      net.Conn
 	cfg     Config
@@ -76,19 +77,22 @@ type Conn struct {
 	nextID      uint32
 	sendWindow  int64
 	recvWindow  int
+	unpaid      int   // consumed, and no credit given for it yet
 	peerWindow  int64 // of a new stream
 	peerStreams int
 	peerFrame   int
 	leaving     bool // no new streams
 	err         error
+	failed      bool // nothing can be said to the peer any more
 	idleSince   time.Time
-	reads       int64 // frames read
-	suspect     int   // 0, or how many calls of Check a ping has been unanswered for, and one
+	reads       int64    // frames read
+	serving     *serving // nil on the side that asks
+	lastID      uint32   // of the peer's streams
+	suspect     int      // 0, or how many calls of Check a ping has been unanswered for, and one
 }
 
-// NewClient begins a connection as the side that asks. Its streams wait for nothing, but a
-// caller that wants to keep to the peer's limits waits for Settled first.
-func NewClient(nc net.Conn, cfg Config) *Conn {
+// newConn makes a connection of either side, with its settings about to be written.
+func newConn(nc net.Conn, cfg Config, preface string, setting wire.Setting) *Conn {
 	c := &Conn{
 		nc: nc, cfg: cfg, kick: make(chan struct{}, 1), settled: make(chan struct{}), done: make(chan struct{}),
 		streams: map[uint32]*Stream{}, nextID: 1, sendWindow: defaultWindow, recvWindow: connWindow,
@@ -102,13 +106,19 @@ func NewClient(nc net.Conn, cfg Config) *Conn {
 	c.fr.MaxHeaderListSize = uint32(cfg.HeaderList)
 	c.wf = wire.NewFramer((*sink)(c), nil)
 	c.head.enc = hpack.NewEncoder(&c.head.block)
-	c.out = append(c.out, wire.ClientPreface...)
-	c.wf.WriteSettings(
-		wire.Setting{ID: wire.SettingEnablePush, Val: 0},
+	c.out = append(c.out, preface...)
+	c.wf.WriteSettings(setting,
 		wire.Setting{ID: wire.SettingInitialWindowSize, Val: uint32(cfg.Window)},
 		wire.Setting{ID: wire.SettingMaxHeaderListSize, Val: uint32(cfg.HeaderList)},
 	)
 	c.wf.WriteWindowUpdate(0, connWindow-defaultWindow)
+	return c
+}
+
+// NewClient begins a connection as the side that asks. Its streams wait for nothing, but a
+// caller that wants to keep to the peer's limits waits for Settled first.
+func NewClient(nc net.Conn, cfg Config) *Conn {
+	c := newConn(nc, cfg, wire.ClientPreface, wire.Setting{ID: wire.SettingEnablePush, Val: 0})
 	c.flush()
 	go c.write()
 	go c.read()
@@ -206,7 +216,7 @@ func (c *Conn) goAway(code wire.ErrCode, err error) {
 	if c.err != nil {
 		return
 	}
-	c.wf.WriteGoAway(0, code, nil) // a client's peer opens no streams
+	c.wf.WriteGoAway(c.lastID, code, nil)
 	c.end(err)
 	c.flush() // the writer closes the connection when it has said so
 	c.nc.SetReadDeadline(time.Unix(1, 0))
@@ -218,6 +228,7 @@ func (c *Conn) fail(err error) {
 	if c.err == nil {
 		c.end(err)
 	}
+	c.failed = true
 	c.nc.Close()
 	c.flush()
 }
@@ -236,7 +247,10 @@ func (c *Conn) freed() {
 		return
 	}
 	c.idleSince = time.Now()
-	if c.leaving {
+	if cap(c.spare) > maxIdleOut {
+		c.spare = nil
+	}
+	if c.leaving && (c.serving == nil || c.serving.running == 0) {
 		c.goAway(wire.ErrCodeNo, ErrClosed)
 	}
 }

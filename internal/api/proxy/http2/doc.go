@@ -11,11 +11,15 @@
 //   - What is to be written goes through one buffer that one goroutine writes: frames of many
 //     streams leave in one system call. A stream waits where that buffer is full; a peer
 //     that makes it overflow by what must be answered loses the connection.
-//   - A body is held up to its stream's window and no further. The connection's window is given
-//     back as data arrives, so that a reader who is slow holds up nobody else.
+//   - A body is held up to its stream's window and no further. Of an upstream's connection the
+//     window is given back as data arrives, so that a client who is slow holds up nobody else; of
+//     a client's as data is read, so that a connection holds no more than its window.
 //   - A head or trailer is bounded, and so is what is read to get to its end.
 //   - A stream's error says where it is certain that the peer has done nothing
 //     (ErrUnprocessed): those, and only those, may be sent again whatever they are.
+//   - A client costs what its requests cost. Handlers of a connection are bounded whatever is reset,
+//     and frames that bring nobody anything are counted: who sends too many is sent away. Every
+//     wait for a client has a time-out.
 //   - A stream ends when its Close has returned; nothing of it is touched afterwards.
 //
 // The package dials nothing, keeps no pool and knows no gateway.

@@ -28,8 +28,12 @@ func (m *meter) Read(p []byte) (int, error) {
 // read is the goroutine that reads.
 func (c *Conn) read() {
 	for first := true; ; first = false {
-		c.meter.left = maxPerRead
-		f, err := c.fr.ReadFrame()
+		var f wire.Frame
+		err := c.await()
+		if err == nil {
+			c.meter.left = maxPerRead
+			f, err = c.fr.ReadFrame()
+		}
 		c.mu.Lock()
 		if err == nil {
 			c.reads++
@@ -40,7 +44,7 @@ func (c *Conn) read() {
 				err = wire.ConnectionError(wire.ErrCodeProtocol)
 			}
 		}
-		if err == nil {
+		if err == nil && c.err == nil { // no stream begins on a connection that has ended
 			err = c.handle(f)
 		}
 		var ofStream wire.StreamError
@@ -48,6 +52,9 @@ func (c *Conn) read() {
 		switch {
 		case err == nil:
 		case errors.As(err, &ofStream):
+			if c.serving != nil {
+				c.refuse(ofStream.StreamID, ofStream.Code)
+			}
 			if s := c.streams[ofStream.StreamID]; s != nil {
 				s.reset(ofStream.Code, fmt.Errorf("%w: %w", errProtocol, err))
 			}
@@ -87,6 +94,9 @@ func (c *Conn) later(s *Stream) {
 
 // handle acts on a frame. An error of the library's types is the peer's doing.
 func (c *Conn) handle(f wire.Frame) error {
+	if c.serving != nil && !c.serving.calm(f) {
+		return wire.ConnectionError(wire.ErrCodeEnhanceYourCalm)
+	}
 	switch f := f.(type) {
 	case *wire.MetaHeadersFrame:
 		return c.headers(f)
@@ -95,7 +105,9 @@ func (c *Conn) handle(f wire.Frame) error {
 	case *wire.SettingsFrame:
 		return c.settings(f)
 	case *wire.PingFrame:
-		if !f.IsAck() {
+		if f.IsAck() {
+			c.drained()
+		} else {
 			c.wf.WritePing(true, f.Data)
 			c.forced()
 		}
@@ -125,7 +137,12 @@ func resetError(code wire.ErrCode) error {
 }
 
 // idle reports whether a stream has never been.
-func (c *Conn) idle(id uint32) bool { return id%2 == 0 || id >= c.nextID }
+func (c *Conn) idle(id uint32) bool {
+	if c.serving != nil {
+		return id%2 == 0 || id > c.lastID
+	}
+	return id%2 == 0 || id >= c.nextID
+}
 
 // stream returns the stream of a frame, nil for one that has ended.
 func (c *Conn) stream(id uint32) (*Stream, error) {
@@ -137,6 +154,9 @@ func (c *Conn) stream(id uint32) (*Stream, error) {
 }
 
 func (c *Conn) headers(f *wire.MetaHeadersFrame) error {
+	if c.serving != nil && c.idle(f.StreamID) {
+		return c.asked(f)
+	}
 	s, err := c.stream(f.StreamID)
 	if s == nil {
 		return err
@@ -147,7 +167,7 @@ func (c *Conn) headers(f *wire.MetaHeadersFrame) error {
 		return nil
 	case s.recvEnd:
 		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeStreamClosed}
-	case s.status == 0:
+	case s.status == 0 && s.request == nil:
 		err = s.begin(f)
 	case !f.StreamEnded() || len(f.PseudoFields()) > 0:
 		err = errProtocol
@@ -160,7 +180,7 @@ func (c *Conn) headers(f *wire.MetaHeadersFrame) error {
 	if f.StreamEnded() {
 		s.finish()
 	}
-	if s.status != 0 {
+	if s.status != 0 || s.request != nil {
 		c.later(s)
 	}
 	return nil
@@ -171,27 +191,19 @@ func (c *Conn) data(f *wire.DataFrame) error {
 	if c.recvWindow -= size; c.recvWindow < 0 {
 		return wire.ConnectionError(wire.ErrCodeFlowControl)
 	}
-	if c.recvWindow < connWindow/2 {
-		c.wf.WriteWindowUpdate(0, uint32(connWindow-c.recvWindow))
-		c.recvWindow = connWindow
-		c.forced()
-	}
 	s, err := c.stream(f.StreamID)
+	if s == nil || c.serving == nil {
+		c.consumed(size)
+	}
 	if s == nil {
 		return err
 	}
-	switch {
-	case s.recvEnd:
-		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeStreamClosed}
-	case s.status == 0 || s.bodyless() && len(f.Data()) > 0:
-		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeProtocol}
-	}
-	if s.recvWindow -= size; s.recvWindow < 0 {
-		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeFlowControl}
-	}
 	body := f.Data()
-	if s.got += int64(len(body)); s.length >= 0 && s.got > s.length {
-		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeProtocol, Cause: errLength}
+	if code := s.accept(body, size); code != wire.ErrCodeNo {
+		if c.serving != nil {
+			c.consumed(size)
+		}
+		return wire.StreamError{StreamID: s.id, Code: code}
 	}
 	s.in = append(s.in, body...)
 	if f.StreamEnded() {
@@ -204,6 +216,34 @@ func (c *Conn) data(f *wire.DataFrame) error {
 		c.later(s)
 	}
 	return nil
+}
+
+// accept says what is wrong with a piece of a body, whose frame is of the size; ErrCodeNo for
+// nothing.
+func (s *Stream) accept(body []byte, size int) wire.ErrCode {
+	if s.recvEnd {
+		return wire.ErrCodeStreamClosed
+	}
+	if s.recvWindow -= size; s.recvWindow < 0 {
+		return wire.ErrCodeFlowControl
+	}
+	s.got += int64(len(body))
+	if s.status == 0 && s.request == nil || s.bodyless() && len(body) > 0 || s.length >= 0 && s.got > s.length {
+		return wire.ErrCodeProtocol
+	}
+	return wire.ErrCodeNo
+}
+
+// consumed gives the peer credit for what the connection holds no longer, when it has come to
+// something.
+func (c *Conn) consumed(n int) {
+	if c.unpaid += n; c.unpaid < connWindow/2 || c.err != nil {
+		return
+	}
+	c.wf.WriteWindowUpdate(0, uint32(c.unpaid))
+	c.recvWindow += c.unpaid
+	c.unpaid = 0
+	c.forced()
 }
 
 func (c *Conn) settings(f *wire.SettingsFrame) error {

@@ -41,6 +41,10 @@ type Stream struct {
 	waits      bool // to send
 	gone       bool // the connection has forgotten it
 	err        error
+
+	request *Request           // of a stream that the peer opened
+	cancel  context.CancelFunc // of such a stream's context
+	unread  bool               // nobody may read any more
 }
 
 // maxInterim is how many heads of 1xx may come before the one that counts.
@@ -83,17 +87,17 @@ func (s *Stream) Answer() (status int, fields []hpack.HeaderField, err error) {
 	}
 }
 
-// Length is that of the answer's body, -1 where it is unknown.
+// Length is that of the body that the peer sends, -1 where it is unknown.
 func (s *Stream) Length() int64 {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if s.length < 0 && s.recvEnd && s.got == 0 && s.method != "HEAD" {
+	if s.length < 0 && s.recvEnd && s.got == 0 && (s.request != nil || s.method != "HEAD") {
 		return 0
 	}
 	return s.length
 }
 
-// Trailer returns the answer's trailer, once its body has been read.
+// Trailer returns the trailer that the peer sent, once the body has been read.
 func (s *Stream) Trailer() []hpack.HeaderField {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -112,6 +116,10 @@ func (s *Stream) Read(p []byte) (int, error) {
 	c := s.c
 	for {
 		c.mu.Lock()
+		if s.unread {
+			c.mu.Unlock()
+			return 0, ErrClosed
+		}
 		n := copy(p, s.in[s.off:])
 		if s.off += n; s.off == len(s.in) {
 			s.in, s.off = s.in[:0], 0
@@ -137,6 +145,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // pay gives the peer credit for what was read, when it has come to something.
 func (s *Stream) pay(n int) {
+	if s.c.serving != nil {
+		s.c.consumed(n)
+	}
 	s.unpaid += n
 	if s.recvEnd || s.gone || s.unpaid < s.c.cfg.Window/2 {
 		return
@@ -147,19 +158,32 @@ func (s *Stream) pay(n int) {
 	s.c.flush()
 }
 
-// Send sends a piece of the body, and with end says that it was the last; then it may be
-// empty. It waits until all of it is on its way.
-func (s *Stream) Send(p []byte, end bool) error {
+// Send sends a piece of the body at once, and with end says that it was the last; then it may
+// be empty. It waits until all of it is on its way.
+func (s *Stream) Send(p []byte, end bool) error { return s.send(p, end, true) }
+
+// Write is Send for a piece that may wait for what is written next, or for Flush.
+func (s *Stream) Write(p []byte) (int, error) {
+	if err := s.send(p, false, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Flush sends what was written.
+func (s *Stream) Flush() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.flush()
+}
+
+func (s *Stream) send(p []byte, end, now bool) error {
 	c := s.c
 	for {
 		c.mu.Lock()
 		s.waitsNot()
-		if s.gone || s.sendEnd {
-			err := s.err
+		if err := s.closed(); err != nil {
 			c.mu.Unlock()
-			if err == nil {
-				err = ErrClosed
-			}
 			return err
 		}
 		for {
@@ -172,12 +196,17 @@ func (s *Stream) Send(p []byte, end bool) error {
 			c.wf.WriteData(s.id, s.sendEnd, p[:n])
 			s.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
+			if c.serving != nil {
+				c.serving.pleased()
+			}
 			if p = p[n:]; s.sendEnd {
 				s.half()
 				break
 			}
 		}
-		c.flush()
+		if now || len(p) > 0 {
+			c.flush()
+		}
 		if len(p) == 0 {
 			c.mu.Unlock()
 			return nil
@@ -185,10 +214,39 @@ func (s *Stream) Send(p []byte, end bool) error {
 		s.waits = true
 		c.waiting++
 		c.mu.Unlock()
-		if err := s.wait(s.writable); err != nil {
+		if err := s.waitToSend(); err != nil {
 			return err
 		}
 	}
+}
+
+// waitToSend waits until something has changed for who sends. Clients that take nothing are given up
+// after a while; of upstreams, the caller's context decides.
+func (s *Stream) waitToSend() error {
+	if s.request == nil {
+		return s.wait(s.writable)
+	}
+	t := time.NewTimer(s.c.cfg.WriteTimeout)
+	defer t.Stop()
+	select {
+	case <-s.writable:
+		return nil
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	case <-t.C:
+		return errStalled
+	}
+}
+
+// closed is why nothing can be sent any more, nil where it can. The lock is held.
+func (s *Stream) closed() error {
+	switch {
+	case !s.gone && !s.sendEnd:
+		return nil
+	case s.err != nil:
+		return s.err
+	}
+	return ErrClosed
 }
 
 func (s *Stream) waitsNot() {
@@ -198,18 +256,33 @@ func (s *Stream) waitsNot() {
 	}
 }
 
+// StopReading makes a Read in progress, and all that follow, fail.
+func (s *Stream) StopReading() {
+	s.c.mu.Lock()
+	s.unread = true
+	s.c.mu.Unlock()
+	s.wake()
+}
+
 // Close ends the stream. What it has not sent or received by then, neither side will.
 func (s *Stream) Close() {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !s.gone {
-		s.reset(wire.ErrCodeCancel, ErrClosed)
-		if c.reads == s.reads && time.Since(s.opened) > suspectAfter {
+		code := wire.ErrCodeCancel
+		if s.request != nil && s.sendEnd {
+			code = wire.ErrCodeNo // the answer is whole; what is left of the request is of no use
+		}
+		s.reset(code, ErrClosed)
+		if s.request == nil && c.reads == s.reads && time.Since(s.opened) > suspectAfter {
 			c.doubt()
 		}
 	}
-	s.in, s.off = nil, 0
+	if left := len(s.in) - s.off; left > 0 && c.serving != nil {
+		c.consumed(left)
+	}
+	s.in, s.off, s.unread = nil, 0, true
 }
 
 // reset gives the stream up and tells the peer.
@@ -228,6 +301,9 @@ func (s *Stream) fail(err error) {
 	}
 	s.forget()
 	s.wake()
+	if s.cancel != nil {
+		s.cancel()
+	}
 }
 
 // half is called when one side has sent everything.
@@ -285,6 +361,12 @@ func (s *Stream) begin(f *wire.MetaHeadersFrame) error {
 		return nil
 	}
 	s.fields = f.RegularFields()
+	s.status = status
+	return s.takeLength()
+}
+
+// takeLength takes the body's length from the header.
+func (s *Stream) takeLength() error {
 	for _, f := range s.fields {
 		if f.Name != "content-length" {
 			continue
@@ -295,12 +377,13 @@ func (s *Stream) begin(f *wire.MetaHeadersFrame) error {
 		}
 		s.length = int64(n)
 	}
-	s.status = status
 	return nil
 }
 
-// bodyless reports whether the answer has no body, whatever its Content-Length.
-func (s *Stream) bodyless() bool { return s.method == "HEAD" || s.status == 204 || s.status == 304 }
+// bodyless reports whether what is received is an answer that has no body, whatever its Content-Length.
+func (s *Stream) bodyless() bool {
+	return s.request == nil && (s.method == "HEAD" || s.status == 204 || s.status == 304)
+}
 
 // finish is called when the peer has sent everything.
 func (s *Stream) finish() {

@@ -39,7 +39,6 @@ func (c *Conn) forced() {
 
 // write is the goroutine that writes.
 func (c *Conn) write() {
-	defer c.nc.Close()
 	var deadline time.Time
 	for {
 		<-c.kick
@@ -51,9 +50,10 @@ func (c *Conn) write() {
 			buf := c.out
 			if len(buf) == 0 {
 				c.writing = false
-				ended := c.err != nil
+				ended, failed := c.err != nil, c.failed
 				c.mu.Unlock()
 				if ended {
+					c.finish(failed)
 					return
 				}
 				break
@@ -66,11 +66,12 @@ func (c *Conn) write() {
 			}
 			_, err := c.nc.Write(buf)
 			c.mu.Lock()
-			if cap(buf) <= 2*maxOut {
+			if c.open > 0 && cap(buf) <= 2*maxOut || cap(buf) <= maxIdleOut {
 				c.spare = buf[:0]
 			}
 			if err != nil {
 				c.out = c.out[:0]
+				c.failed = true
 				if c.err == nil {
 					c.end(err)
 				}
@@ -80,6 +81,16 @@ func (c *Conn) write() {
 			c.mu.Unlock()
 		}
 	}
+}
+
+// finish ends the connection when everything is written. A connection that still has something to
+// be read would be reset, and the peer might not see what it was sent last: on the side that
+// answers, Serve reads on for a moment.
+func (c *Conn) finish(failed bool) {
+	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok && c.serving != nil && !failed && hc.CloseWrite() == nil {
+		return
+	}
+	c.nc.Close()
 }
 
 // wakeSenders wakes the streams that wait to send.
