@@ -13,7 +13,7 @@ func PolicyField() *schema.Field {
 		Description: "Where requests are counted: on each node, in the control store, or in Redis."}
 }
 
-// PolicyCheck is what a plugin entity with PolicyField and RedisField has to fulfil.
+// PolicyCheck is what a plugin entity with PolicyField and redisserver.Field has to fulfil.
 var PolicyCheck = schema.Check{Custom: func(r schema.Record, bad func(field, msg string)) {
 	if schema.At(r, "config.policy") == "redis" && schema.Empty(schema.At(r, "config.redis.host")) {
 		bad("", "must set one of 'config.redis.host', 'config.redis_host' when 'policy' is 'redis'")

@@ -8,6 +8,7 @@ import (
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/quota"
+	"sluice.dev/sluice/internal/service/gateway/plugin/redisserver"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -28,7 +29,7 @@ func New() gateway.Plugin {
 		&schema.Field{Name: "path", Kind: schema.String, StartsWith: "/", Description: "Path that is limited."},
 		quota.PolicyField(),
 		schema.Flag("fault_tolerant", "Let requests pass where the counters cannot be reached.", true),
-		quota.RedisField(),
+		redisserver.Field("The Redis server of the policy redis."),
 		schema.Flag("hide_client_headers", "Do not tell clients their limits.", false),
 		&schema.Field{Name: "error_code", Kind: schema.Number, Default: 429, Between: []float64{100, 599}, Description: "Status of a refusal."},
 		&schema.Field{Name: "error_message", Kind: schema.String, Default: "API rate limit exceeded", Description: "What a refusal says."},
@@ -38,7 +39,7 @@ func New() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "rate-limiting", Version: gateway.Version, Priority: 910,
 		Protocols: []string{"grpc", "grpcs", "http", "https"},
-		Config:    &schema.Field{Fields: config, Former: quota.FormerRedis, Checks: []schema.Check{{Custom: quota.Ascending}}},
+		Config:    &schema.Field{Fields: config, Former: redisserver.Former, Checks: []schema.Check{{Custom: quota.Ascending}}},
 		Checks: []schema.Check{
 			{AtLeastOneOf: dotted}, quota.PolicyCheck,
 			{If: &schema.Conditional{Field: "config.limit_by", Is: str("header"), Then: "config.header_name",

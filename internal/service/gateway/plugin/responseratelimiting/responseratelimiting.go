@@ -10,6 +10,7 @@ import (
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/quota"
+	"sluice.dev/sluice/internal/service/gateway/plugin/redisserver"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -25,14 +26,14 @@ func New() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "response-ratelimiting", Version: gateway.Version, Priority: 900,
 		Protocols: []string{"grpc", "grpcs", "http", "https"},
-		Config: &schema.Field{Former: quota.FormerRedis, Fields: []*schema.Field{
+		Config: &schema.Field{Former: redisserver.Former, Fields: []*schema.Field{
 			{Name: "header_name", Kind: schema.String, Default: "x-kong-limit", Check: gateway.CheckHeaderName,
 				Description: "Header of the upstream's answer that says what it cost."},
 			{Name: "limit_by", Kind: schema.String, Default: "consumer", OneOf: []any{"consumer", "credential", "ip"},
 				Description: "Whom the limits are for."},
 			quota.PolicyField(),
 			schema.Flag("fault_tolerant", "Let requests pass where the counters cannot be reached.", true),
-			quota.RedisField(),
+			redisserver.Field("The Redis server of the policy redis."),
 			schema.Flag("block_on_first_violation", "Refuse requests as soon as one of the limits is used up.", false),
 			schema.Flag("hide_client_headers", "Do not tell clients their limits.", false),
 			{Name: "limits", Kind: schema.Map, Required: true, LenMin: schema.Ptr(1), Keys: &schema.Field{Kind: schema.String},
