@@ -46,8 +46,8 @@ func parseChain(text string) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
-// parseKey reads the private key of a PEM text. Its errors hold nothing of the text.
-func parseKey(text string) (crypto.Signer, error) {
+// ParsePrivateKey reads the private key of a PEM text. Its errors hold nothing of the text.
+func ParsePrivateKey(text string) (any, error) {
 	if len(text) > maxPEM {
 		return nil, errors.New("too long")
 	}
@@ -72,12 +72,24 @@ func parseKey(text string) (crypto.Signer, error) {
 		default:
 			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 		}
-		signer, ok := key.(crypto.Signer)
-		if err != nil || !ok {
+		if err != nil {
 			return nil, errors.New("not a key of RSA, ECDSA or Ed25519")
 		}
-		return signer, nil
+		return key, nil
 	}
+}
+
+// parseKey reads a private key that can sign.
+func parseKey(text string) (crypto.Signer, error) {
+	key, err := ParsePrivateKey(text)
+	if err != nil {
+		return nil, err
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("not a key of RSA, ECDSA or Ed25519")
+	}
+	return signer, nil
 }
 
 // matches reports whether a certificate is for a key.

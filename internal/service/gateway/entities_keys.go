@@ -4,9 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"regexp"
 	"slices"
-	"strings"
 
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -71,8 +71,8 @@ var keys = &schema.Entity{
 		{Name: "jwk", Kind: schema.String, Referenceable: true, Encrypted: true, Check: checkJWK,
 			Description: "The key as a JSON Web Key (RFC 7517), in text."},
 		{Name: "pem", Kind: schema.Nested, Fields: []*schema.Field{
-			{Name: "private_key", Kind: schema.String, Referenceable: true, Encrypted: true, Check: checkPEM("PRIVATE KEY")},
-			{Name: "public_key", Kind: schema.String, Referenceable: true, Check: checkPEM("PUBLIC KEY")},
+			{Name: "private_key", Kind: schema.String, Referenceable: true, Encrypted: true, Check: checkPrivateKey},
+			{Name: "public_key", Kind: schema.String, Referenceable: true, Check: checkPublicKey},
 		}, Checks: []schema.Check{{AtLeastOneOf: []string{"private_key", "public_key"}}}},
 		fieldTags, fieldCreated, fieldUpdated,
 	}, Checks: []schema.Check{
@@ -108,32 +108,31 @@ func checkJWK(v any) string {
 	return ""
 }
 
-// checkPEM checks that a text is one PEM block with a key that can be read.
-func checkPEM(suffix string) func(any) string {
-	return func(v any) string {
-		if isReference(v.(string)) {
-			return ""
-		}
-		block, _ := pem.Decode([]byte(v.(string)))
-		if block == nil || !strings.HasSuffix(block.Type, suffix) {
-			return "could not load " + strings.ToLower(suffix)
-		}
-		var err error
-		switch block.Type {
-		case "PUBLIC KEY":
-			_, err = x509.ParsePKIXPublicKey(block.Bytes)
-		case "RSA PUBLIC KEY":
-			_, err = x509.ParsePKCS1PublicKey(block.Bytes)
-		case "RSA PRIVATE KEY":
-			_, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			_, err = x509.ParseECPrivateKey(block.Bytes)
-		default:
-			_, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		}
-		if err != nil {
-			return "could not load " + strings.ToLower(suffix)
-		}
+// checkPrivateKey and checkPublicKey check that a text is PEM with a key that can be read.
+func checkPrivateKey(v any) string {
+	if isReference(v.(string)) {
 		return ""
 	}
+	if _, err := ParsePrivateKey(v.(string)); err != nil {
+		return "could not load private key"
+	}
+	return ""
+}
+
+func checkPublicKey(v any) string {
+	if isReference(v.(string)) {
+		return ""
+	}
+	err := errors.New("no block of a public key")
+	switch block, _ := pem.Decode([]byte(v.(string))); {
+	case block == nil:
+	case block.Type == "PUBLIC KEY":
+		_, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case block.Type == "RSA PUBLIC KEY":
+		_, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	}
+	if err != nil {
+		return "could not load public key"
+	}
+	return ""
 }

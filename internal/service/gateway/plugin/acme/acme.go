@@ -80,13 +80,12 @@ func config() *schema.Field {
 			Description: "Domains to obtain certificates for; *. at the start stands for any labels."},
 		{Name: "allow_any_domain", Kind: schema.Boolean, Default: false, Description: "Obtain certificates for any domain, whatever domains says."},
 		number("fail_backoff_minutes", "Minutes to wait after a domain's order has failed.", 5, 1e6),
-		fields.Choice("storage", []string{"kong", "shm", "redis", "consul", "vault"}, schema.Default("shm"), func(f *schema.Field) { f.Check = checkStorage },
-			schema.Describe("What keeps accounts and challenges: kong, the entities all nodes share, or shm, the memory of a node.")),
+		fields.Choice("storage", []string{"kong", "shm", "redis", "consul", "vault"}, schema.Default("shm"),
+			schema.Describe("What keeps accounts and challenges: kong, the entities all nodes share, shm, the memory of a node, or a server.")),
 		record("storage_config",
 			record("shm", &schema.Field{Name: "shm_name", Kind: schema.String, Default: "kong"}),
 			record("kong"),
-			record("redis", fields.Host("host"), fields.Port("port"), &schema.Field{Name: "database", Kind: schema.Number}, secret("auth", ""),
-				flag("ssl", false), flag("ssl_verify", false), text("ssl_server_name", "")),
+			redisField(),
 			record("consul", flag("https", false), fields.Host("host"), fields.Port("port"), text("kv_path", ""),
 				&schema.Field{Name: "timeout", Kind: schema.Number}, secret("token", "")),
 			record("vault", flag("https", false), fields.Host("host"), fields.Port("port"), text("kv_path", ""),
@@ -129,13 +128,6 @@ func checkEmail(v any) string {
 func checkDomain(v any) string {
 	if !isName(strings.TrimPrefix(v.(string), "*.")) {
 		return "invalid value: " + v.(string)
-	}
-	return ""
-}
-
-func checkStorage(v any) string {
-	if s := v.(string); s != "kong" && s != "shm" {
-		return "storage '" + s + "' is not served; use kong or shm"
 	}
 	return ""
 }

@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,26 +29,49 @@ import (
 
 // rig is a gateway with the plugin, and Pebble as its authority.
 type rig struct {
-	t     *testing.T
-	g     *gateway.Gateway
-	kind  gateway.Plugin
-	roots *x509.CertPool
-	clock *gatewaytest.Clock
+	t          *testing.T
+	g          *gateway.Gateway // the node that is asked
+	kind       gateway.Plugin
+	roots      *x509.CertPool
+	clock      *gatewaytest.Clock
+	client     *http.Client
+	management string           // of Pebble
+	web        *httptest.Server // where challenges are asked for
+	config     schema.Record
+	challenged atomic.Pointer[gateway.Gateway] // the node that challenges come to
+	asked      chan struct{}                   // has something when a challenge has come
+	hold       sync.Mutex                      // challenges wait for it
 }
 
-func newRig(t *testing.T, edit schema.Record) *rig {
+// node adds a gateway with the plugin.
+func (r *rig) node() (*gateway.Gateway, gateway.Plugin) {
+	kind := acme.New(acme.Deps{Client: r.client})
+	g := gatewaytest.New(r.t, []gateway.Plugin{kind}, func(d *gateway.Deps) { d.Clock = r.clock })
+	r.t.Cleanup(r.web.Close) // before the gateway, which challenges come to until then
+	gatewaytest.Create(r.t, g, "plugins", schema.Record{"name": "acme", "config": r.config})
+	return g, kind
+}
+
+// newRig starts Pebble, with pebble's settings besides the usual ones, and a node.
+func newRig(t *testing.T, edit schema.Record, pebble ...schema.Record) *rig {
 	t.Helper()
 	program, err := exec.LookPath("pebble")
 	if err != nil {
 		t.Skip("pebble is not installed")
 	}
-	r := &rig{t: t, clock: gatewaytest.NewClock(time.Now())}
+	r := &rig{t: t, asked: make(chan struct{}, 1), clock: gatewaytest.NewClock(time.Now())}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		got := gatewaytest.Do(r.g, gatewaytest.Request{Target: q.URL.Path, Host: q.Host})
+		select {
+		case r.asked <- struct{}{}:
+		default:
+		}
+		r.hold.Lock()
+		defer r.hold.Unlock()
+		got := gatewaytest.Do(r.challenged.Load(), gatewaytest.Request{Target: q.URL.Path, Host: q.Host})
 		w.WriteHeader(got.Status)
 		io.WriteString(w, got.Body)
 	}))
-	t.Cleanup(web.Close)
+	r.web = web
 	port := web.Listener.Addr().(*net.TCPAddr).Port
 
 	authority := gatewaytest.NewAuthority(t, "pebble's own")
@@ -59,10 +85,14 @@ func newRig(t *testing.T, edit schema.Record) *rig {
 		return p
 	}
 	api, management := freeAddress(t), freeAddress(t)
-	raw, _ := json.Marshal(map[string]any{"pebble": map[string]any{"listenAddress": api, "managementListenAddress": management,
-		"certificate": write("cert.pem", []byte(pair.Cert)), "privateKey": write("key.pem", []byte(pair.Key)), "httpPort": port, "tlsPort": port}})
+	settings := schema.Record{"listenAddress": api, "managementListenAddress": management,
+		"certificate": write("cert.pem", []byte(pair.Cert)), "privateKey": write("key.pem", []byte(pair.Key)), "httpPort": port, "tlsPort": port}
+	for _, more := range pebble {
+		maps.Copy(settings, more)
+	}
+	raw, _ := json.Marshal(schema.Record{"pebble": settings})
 	cmd := exec.Command(program, "-config", write("pebble.json", raw), "-dnsserver", resolver(t))
-	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0")
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_ALTERNATE_ROOTS=1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,13 +118,11 @@ func newRig(t *testing.T, edit schema.Record) *rig {
 		pem, _ := io.ReadAll(got.Body)
 		return r.roots.AppendCertsFromPEM(pem)
 	})
-	r.kind = acme.New(acme.Deps{Client: client})
-	r.g = gatewaytest.New(t, []gateway.Plugin{r.kind}, func(d *gateway.Deps) { d.Clock = r.clock })
-	config := schema.Record{"account_email": "a@b.example", "api_uri": "https://" + api + "/dir", "domains": []any{"one.example", "*.wild.example"}, "cert_type": "ecc"}
-	for k, v := range edit {
-		config[k] = v
-	}
-	gatewaytest.Create(t, r.g, "plugins", schema.Record{"name": "acme", "config": config})
+	r.client, r.management = client, management
+	r.config = schema.Record{"account_email": "a@b.example", "api_uri": "https://" + api + "/dir", "domains": []any{"one.example", "*.wild.example"}, "cert_type": "ecc"}
+	maps.Copy(r.config, edit)
+	r.g, r.kind = r.node()
+	r.challenged.Store(r.g)
 	return r
 }
 
@@ -156,7 +184,13 @@ func (r *rig) serial(name string) string {
 
 func (r *rig) admin(method, path string, body schema.Record) (int, string) {
 	r.t.Helper()
-	for _, e := range r.kind.Admin {
+	return r.ask(r.kind, method, path, body)
+}
+
+// ask asks the Admin API of a node.
+func (r *rig) ask(kind gateway.Plugin, method, path string, body schema.Record) (int, string) {
+	r.t.Helper()
+	for _, e := range kind.Admin {
 		if e.Path == path {
 			a := e.Methods[method](gateway.AdminRequest{Context: r.t.Context(), Body: body, Params: map[string]string{"host": "one.example"}})
 			raw, _ := json.Marshal(a.Body)
@@ -168,9 +202,10 @@ func (r *rig) admin(method, path string, body schema.Record) (int, string) {
 }
 
 func TestHandshakeObtainsAndRenews(t *testing.T) {
-	for _, storage := range []string{"kong", "shm"} {
+	for _, storage := range []string{"kong", "shm", "redis"} {
 		t.Run(storage, func(t *testing.T) {
-			r := newRig(t, schema.Record{"storage": storage, "renew_threshold_days": 36500.0})
+			t.Parallel()
+			r := newRig(t, schema.Record{"storage": storage, "storage_config": redisConfig(t), "renew_threshold_days": 36500.0})
 			for _, name := range []string{"other.example", "wild.example"} {
 				if r.serial(name) != "" {
 					t.Error(name)
@@ -196,6 +231,7 @@ func TestHandshakeObtainsAndRenews(t *testing.T) {
 }
 
 func TestAdminCreates(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, schema.Record{"storage": "kong"})
 	for _, c := range []struct {
 		body   schema.Record
@@ -219,6 +255,7 @@ func TestAdminCreates(t *testing.T) {
 }
 
 func TestFailureBacksOff(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, schema.Record{"api_uri": "https://" + freeAddress(t) + "/dir"})
 	if status, body := r.admin("POST", "/acme", schema.Record{"host": "one.example"}); status != 500 {
 		t.Fatal(status, body)
@@ -237,7 +274,7 @@ func TestConfig(t *testing.T) {
 		{"account_email": "a@b.example"},
 		{"tos_accepted": true},
 		{"account_email": "nobody", "tos_accepted": true},
-		{"account_email": "a@b.example", "tos_accepted": true, "storage": "redis"},
+		{"account_email": "a@b.example", "tos_accepted": true, "storage": "etcd"},
 		{"account_email": "a@b.example", "tos_accepted": true, "domains": []any{"a.*"}},
 		{"account_email": "a@b.example", "tos_accepted": true, "domains": []any{"192.0.2.1"}},
 		{"account_email": "a@b.example", "tos_accepted": true, "rsa_key_size": 1024.0},

@@ -64,7 +64,7 @@ func (in *instance) create(r gateway.AdminRequest) gateway.AdminAnswer {
 	ctx, cancel := context.WithTimeout(r.Context, orderTimeout)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	switch err := in.update(ctx, host); {
+	switch err := in.update(ctx, host, func() bool { return true }); {
 	case errors.Is(err, errUnderWay):
 		return says(409, "failed to update certificate: %s", err)
 	case err != nil:

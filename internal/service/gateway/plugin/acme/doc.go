@@ -13,6 +13,6 @@
 // before its backoff has passed. Handshakes and requests never wait for an order. Closing
 // an instance ends its orders.
 //
-// The storages are the gateway's entities and the memory of the node. Redis, Consul and
-// Vault are refused, and so are IP addresses, which no sni can have.
+// The storages are the gateway's entities, the memory of the node, and servers of Redis,
+// Consul and Vault. IP addresses, which no sni can have, are refused.
 package acme

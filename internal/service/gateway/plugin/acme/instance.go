@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"iter"
 	"net/url"
@@ -31,6 +32,9 @@ const (
 	renewEvery = time.Hour
 	// cleanup bounds what is written when an order has ended, even by cancellation.
 	cleanup = 5 * time.Second
+	// lockLife is how long other nodes leave a domain to one that does not come back. An
+	// order and what is written after it are over by then.
+	lockLife = orderTimeout + 2*cleanup
 )
 
 type instance struct {
@@ -89,11 +93,7 @@ func (k *kind) newInstance(c schema.Record, env gateway.Env) (*instance, error) 
 		}
 		in.eab = &acme.ExternalAccountBinding{KID: kid, Key: secret}
 	}
-	if fields.String(c, "storage") == "kong" {
-		in.storage = entities{env.Directory, env.Records}
-	} else {
-		in.storage = shm{k.memory, env.Clock}
-	}
+	in.storage = k.newStorage(c, env)
 	in.ctx, in.cancel = context.WithCancel(context.Background())
 	in.work.Go(in.keepRenewing)
 	k.mu.Lock()
@@ -119,7 +119,7 @@ func (in *instance) Close(ctx context.Context) error {
 	in.mu.Unlock()
 	in.cancel()
 	ended := make(chan struct{})
-	go func() { in.work.Wait(); close(ended) }()
+	go func() { in.work.Wait(); in.storage.close(); close(ended) }()
 	select {
 	case <-ended:
 		return nil
@@ -154,36 +154,39 @@ func (in *instance) Rewrite(x *gateway.Exchange) {
 		return
 	}
 	plain := gateway.Field{Name: "Content-Type", Value: "text/plain; charset=utf-8"}
-	if answer, ok := in.storage.get(challengeKey(token)); ok {
+	switch answer, ok, err := in.storage.get(x.Context(), challengeKey(token)); {
+	case err != nil:
+		in.env.Log.Error("a challenge cannot be looked up", "err", err)
+		x.Fail(500, "An unexpected error occurred")
+	case ok:
 		x.Respond(200, []byte(answer), plain)
-		return
+	default:
+		x.Respond(404, []byte("Not found\n"), plain)
 	}
-	x.Respond(404, []byte("Not found\n"), plain)
 }
 
 // AsksCertificate implements gateway.HandshakeAsker, by which it learns of handshakes: a
 // server name without a certificate gets an order. It never asks for the client's.
 func (in *instance) AsksCertificate(name string) bool {
-	if name == "" || !in.allows(name) || in.hasOwn(name) {
-		return false
-	}
-	if _, waits := in.storage.get(backoffKey(name)); waits || !in.claim(name) {
+	if name == "" || !in.allows(name) || in.hasOwn(name) || !in.claim(name) {
 		return false
 	}
 	go func() {
 		defer in.release(name)
-		in.try(name)
+		in.try(name, func() bool { return !in.hasOwn(name) })
 	}()
 	return false
 }
 
-// try obtains a certificate in the background.
-func (in *instance) try(host string) {
+// try obtains a certificate in the background, where it is still wanted when it is this
+// node's turn.
+func (in *instance) try(host string, wanted func() bool) {
 	ctx, cancel := context.WithTimeout(in.ctx, orderTimeout)
 	defer cancel()
-	switch err := in.update(ctx, host); {
-	case err == nil:
-		in.env.Log.Info("a certificate was obtained", "host", host)
+	err := in.update(ctx, host, wanted)
+	_, waits := errors.AsType[errWaits](err)
+	switch {
+	case err == nil, waits, errors.Is(err, errUnderWay): // nothing new
 	case in.ctx.Err() == nil:
 		in.env.Log.Error("a certificate cannot be obtained", "host", host, "err", err)
 	}
@@ -216,21 +219,40 @@ func (in *instance) release(host string) {
 	in.work.Done()
 }
 
-// update obtains a certificate for a domain that was claimed, and stores it.
-func (in *instance) update(ctx context.Context, host string) error {
-	if until, waits := in.storage.get(backoffKey(host)); waits {
-		at, _ := strconv.ParseInt(until, 10, 64)
-		return fmt.Errorf("please try again in %d seconds for host %s because of previous failure; "+
-			"this is configurable with config.fail_backoff_minutes", max(0, at-in.env.Clock.Now().Unix()), host)
+// errWaits is that a domain whose order has failed is not tried again yet.
+type errWaits struct {
+	host    string
+	seconds int64
+}
+
+func (e errWaits) Error() string {
+	return fmt.Sprintf("please try again in %d seconds for host %s because of previous failure; "+
+		"this is configurable with config.fail_backoff_minutes", e.seconds, e.host)
+}
+
+// update obtains a certificate for a domain that was claimed, and stores it, unless it is
+// not wanted any more when no other node has an order for it.
+func (in *instance) update(ctx context.Context, host string, wanted func() bool) error {
+	until, waits, err := in.storage.get(ctx, backoffKey(host))
+	if err != nil {
+		return err
 	}
-	first, err := in.storage.add(ctx, lockKey(host), "1", orderTimeout)
+	if waits {
+		at, _ := strconv.ParseInt(until, 10, 64)
+		return errWaits{host, max(0, at-in.env.Clock.Now().Unix())}
+	}
+	first, err := in.storage.add(ctx, lockKey(host), "1", lockLife)
 	if err != nil {
 		return err
 	}
 	if !first {
 		return errUnderWay
 	}
-	err = in.obtain(ctx, host)
+	if wanted() {
+		if err = in.obtain(ctx, host); err == nil {
+			in.env.Log.Info("a certificate was obtained", "host", host)
+		}
+	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
 	defer cancel()
 	if err != nil && in.ctx.Err() == nil && in.backoff > 0 {
@@ -261,18 +283,26 @@ func (in *instance) keepRenewing() {
 
 // renew obtains new certificates for those that end soon, one after the other.
 func (in *instance) renew() {
-	var due []string
+	due := map[string]*x509.Certificate{}
 	for host, leaf := range in.managed() {
 		if in.allows(host) && !leaf.NotAfter.Add(-in.threshold).After(in.env.Clock.Now()) {
-			due = append(due, host)
+			due[host] = leaf
 		}
 	}
-	for _, host := range due {
+	for host, old := range due {
 		if in.claim(host) {
-			in.try(host)
+			in.try(host, func() bool { return in.current(host, old) })
 			in.release(host)
 		}
 	}
+}
+
+// current reports whether a certificate is still the one of a domain: another node may have
+// renewed it.
+func (in *instance) current(host string, old *x509.Certificate) bool {
+	sni, _ := in.env.Directory.ByUnique("snis", "name", host)
+	leaves := in.env.Directory.Leaves(certificateOf(sni))
+	return len(leaves) > 0 && leaves[0].Equal(old)
 }
 
 // managed walks the domains whose certificates are of this plugin.

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/crypto/acme"
 
+	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -190,7 +191,10 @@ func (in *instance) accountSigner(ctx context.Context) (crypto.Signer, error) {
 	if in.account != nil {
 		return in.configuredSigner()
 	}
-	text, ok := in.storage.get(in.accountKey())
+	text, ok, err := in.storage.get(ctx, in.accountKey())
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -204,7 +208,9 @@ func (in *instance) accountSigner(ctx context.Context) (crypto.Signer, error) {
 			return nil, err
 		}
 		if !added { // another order was quicker
-			text, _ = in.storage.get(in.accountKey())
+			if text, _, err = in.storage.get(ctx, in.accountKey()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return parseKey(text)
@@ -246,26 +252,13 @@ var errKey = errors.New("not a private key of RSA or ECDSA")
 
 // parseKey reads a private key in PEM or as a JSON Web Key. Its errors hold nothing of it.
 func parseKey(text string) (crypto.Signer, error) {
-	var key any
 	var jwk jose.JSONWebKey
-	if block, _ := pem.Decode([]byte(text)); block == nil {
+	key, err := gateway.ParsePrivateKey(text)
+	if err != nil {
 		if jwk.UnmarshalJSON([]byte(text)) != nil {
 			return nil, errKey
 		}
 		key = jwk.Key
-	} else {
-		var err error
-		switch block.Type {
-		case "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		default:
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		}
-		if err != nil {
-			return nil, errKey
-		}
 	}
 	switch key := key.(type) {
 	case *rsa.PrivateKey:

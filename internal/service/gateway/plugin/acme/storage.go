@@ -16,11 +16,30 @@ import (
 
 // storage keeps texts under keys. A ttl of 0 is for ever.
 type storage interface {
-	get(key string) (value string, ok bool)
+	get(ctx context.Context, key string) (value string, ok bool, err error)
 	set(ctx context.Context, key, value string, ttl time.Duration) error
 	// add is set where there is nothing under the key, and reports whether that was so.
 	add(ctx context.Context, key, value string, ttl time.Duration) (bool, error)
 	remove(ctx context.Context, key string) error
+	close()
+}
+
+// newStorage returns the storage that a configuration names.
+func (k *kind) newStorage(c schema.Record, env gateway.Env) storage {
+	name := fields.String(c, "storage")
+	all, _ := c["storage_config"].(schema.Record)
+	own, _ := all[name].(schema.Record)
+	switch name {
+	case "kong":
+		return entities{env.Directory, env.Records}
+	case "redis":
+		return newRedis(own)
+	case "consul":
+		return newConsul(own, env.Clock)
+	case "vault":
+		return newVault(own, env.Clock)
+	}
+	return shm{k.memory, env.Clock}
 }
 
 const collection = "acme_storage"
@@ -47,10 +66,12 @@ var space = uuid.MustParse("0b0f7a86-6a3b-49b6-8f9a-0a4f2c1f9d3e")
 
 func idOf(key string) string { return uuid.NewSHA1(space, []byte(key)).String() }
 
-func (s entities) get(key string) (string, bool) {
+func (s entities) get(_ context.Context, key string) (string, bool, error) {
 	r, ok := s.directory.ByID(collection, idOf(key))
-	return fields.String(r, "value"), ok
+	return fields.String(r, "value"), ok, nil
 }
+
+func (s entities) close() {}
 
 func (s entities) put(ctx context.Context, key, value string, ttl time.Duration, replace bool) (done bool, err error) {
 	err = s.records.Edit(ctx, collection, idOf(key), func(old schema.Record) schema.Record {
@@ -106,14 +127,16 @@ type shm struct {
 	clock clock.Clock
 }
 
-func (s shm) get(key string) (string, bool) {
+func (s shm) close() {}
+
+func (s shm) get(_ context.Context, key string) (string, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.at[key]
 	if !ok || e.ended(s.clock.Now()) {
-		return "", false
+		return "", false, nil
 	}
-	return e.value, true
+	return e.value, true, nil
 }
 
 func (s shm) put(key, value string, ttl time.Duration, replace bool) (bool, error) {
