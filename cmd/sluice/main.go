@@ -4,9 +4,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -16,9 +16,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := root().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "sluice:", oneLine(err))
-		os.Exit(1) //nolint:gocritic // nothing is left to stop
+	c := root()
+	if filepath.Base(os.Args[0]) == "maprcli" { // a link to this program
+		c.SetArgs(append([]string{"maprcli"}, os.Args[1:]...))
+	}
+	if err := c.ExecuteContext(ctx); err != nil {
+		os.Exit(exitCode(err)) //nolint:gocritic // nothing is left to stop
 	}
 }
 
@@ -28,6 +31,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 func root() *cobra.Command {
 	c := &cobra.Command{Use: "sluice", Short: "A data platform you own, in one program", SilenceUsage: true, SilenceErrors: true}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), importCommand(), workerCommand())
+	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), importCommand(), nodeCommand(), clusterCommand(),
+		maprcliCommand(), workerCommand())
 	return c
 }

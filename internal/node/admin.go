@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
-	"sluice.dev/sluice/internal/api/kong"
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/service/audit"
@@ -19,9 +18,10 @@ import (
 // maxAdminBody bounds the body of a signed request to the Kong Admin API.
 const maxAdminBody = 10 << 20
 
-// adminIdentity tells who sends a request to the Kong Admin API: by the signature of an
-// access key, or by the key and its secret as HTTP Basic.
+// adminIdentity tells who sends a request to an API of operators: by the signature of an
+// access key for a service, or by the key and its secret as HTTP Basic.
 type adminIdentity struct {
+	service     string
 	credentials credentials
 	signatures  *awswire.Signatures
 }
@@ -31,7 +31,7 @@ var wrongKey = &fault.Reason{Kind: fault.Unauthenticated, Name: "InvalidCredenti
 func (a adminIdentity) identify(r *http.Request) (caller.Identity, error) {
 	key, secret, basic := r.BasicAuth()
 	if !basic {
-		return a.signatures.Verify(r, kong.ServiceName, maxAdminBody)
+		return a.signatures.Verify(r, a.service, maxAdminBody)
 	}
 	c, err := a.credentials.Lookup(r.Context(), key)
 	switch kind := fault.KindOf(err); {

@@ -16,7 +16,9 @@ import (
 	awskms "sluice.dev/sluice/internal/api/aws/kms"
 	"sluice.dev/sluice/internal/api/aws/s3"
 	"sluice.dev/sluice/internal/api/aws/sts"
+	"sluice.dev/sluice/internal/api/console"
 	"sluice.dev/sluice/internal/api/kong"
+	"sluice.dev/sluice/internal/api/mapr"
 	"sluice.dev/sluice/internal/api/pgwire"
 	"sluice.dev/sluice/internal/api/proxy"
 	"sluice.dev/sluice/internal/api/status"
@@ -29,12 +31,14 @@ import (
 
 // fronts is floor 2 at work.
 type fronts struct {
-	proxy  *proxy.Proxy
-	kong   http.Handler
-	aws    http.Handler
-	sql    *pgwire.Server
-	status *status.Handler
-	tls    *tls.Config
+	proxy *proxy.Proxy
+	kong  http.Handler
+	// console is what operators and edge agents speak with.
+	console http.Handler
+	aws     http.Handler
+	sql     *pgwire.Server
+	status  *status.Handler
+	tls     *tls.Config
 }
 
 func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, level *level) (*fronts, error) {
@@ -99,7 +103,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			Settings: map[string]any{"database": map[bool]string{true: "off", false: "postgres"}[c.dbless()], "router_flavor": c.Gate.RouterFlavor, "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "stream_listen": slices.Collect(listed(c.Gate.StreamListen)), "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log, LogLevel: level,
-			Identify: adminIdentity{credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify,
+			Identify: adminIdentity{kong.ServiceName, credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify,
 			Authorize: func(ctx context.Context, action name.Action, path string) error {
 				return s.iam.Authorize(ctx, action, name.ARN{Service: kong.ServiceName, Region: c.Region, Resource: path})
 			},
@@ -115,6 +119,10 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}
 			},
 			StoreReachable: storeReachable})
+	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
+	f.console = console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
+		"/rest/": mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
+	}})
 	if s.local != nil {
 		if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
 			pgwire.Deps{Warehouse: s.local.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {

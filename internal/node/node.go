@@ -90,8 +90,8 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 
 // listeners are the sockets of a node.
 type listeners struct {
-	proxy, proxyTLS, kong, aws, sql, status, cluster net.Listener
-	flows                                            flows
+	proxy, proxyTLS, kong, aws, sql, console, status, cluster net.Listener
+	flows                                                     flows
 }
 
 func listen(c *Config) (*listeners, error) {
@@ -102,7 +102,7 @@ func listen(c *Config) (*listeners, error) {
 		to   *net.Listener
 	}{
 		{"proxy", c.Ports.Proxy, &l.proxy}, {"proxy_tls", c.Ports.ProxyTLS, &l.proxyTLS}, {"kong_admin", c.Ports.KongAdmin, &l.kong},
-		{"aws", c.Ports.AWS, &l.aws}, {"sql", c.Ports.SQL, &l.sql}, {"status", c.Ports.Status, &l.status},
+		{"aws", c.Ports.AWS, &l.aws}, {"sql", c.Ports.SQL, &l.sql}, {"console", c.Ports.Console, &l.console}, {"status", c.Ports.Status, &l.status},
 	} {
 		ln, err := net.Listen("tcp", c.address(p.port))
 		if err != nil {
@@ -125,7 +125,7 @@ func listen(c *Config) (*listeners, error) {
 
 func (l *listeners) close() {
 	l.flows.close()
-	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.status, l.cluster} {
+	for _, ln := range []net.Listener{l.proxy, l.proxyTLS, l.kong, l.aws, l.sql, l.console, l.status, l.cluster} {
 		if ln != nil {
 			_ = ln.Close() // closed already when the servers have stopped
 		}
@@ -138,14 +138,14 @@ func (c *Config) endpoints() handout.Endpoints {
 		web = "https"
 	}
 	return handout.Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
-		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Status: c.url(web, c.Ports.Status)}
+		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Console: c.url(web, c.Ports.Console), Status: c.url(web, c.Ports.Status)}
 }
 
 // serve runs the servers until ctx ends or one fails, then drains them.
 func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *listeners, ready func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 6+len(l.flows.tcp)+len(l.flows.udp))
+	failed := make(chan error, 10+len(l.flows.tcp)+len(l.flows.udp))
 	var servers sync.WaitGroup
 	start := func(name string, run func() error) {
 		servers.Go(func() {
@@ -159,7 +159,7 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		name    string
 		handler http.Handler
 		ln      net.Listener
-	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"status", f.status, l.status}} {
+	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"console", f.console, l.console}, {"status", f.status, l.status}} {
 		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: discardLog()}
 		ln := h.ln

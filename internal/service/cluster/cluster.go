@@ -132,6 +132,9 @@ func New(c Config, d Deps) *Service {
 	return s
 }
 
+// Self is this node's name.
+func (s *Service) Self() string { return s.cfg.Self.Node }
+
 // SetKeeper gives the Service the node's session, which tells what About returns.
 func (s *Service) SetKeeper(k *lease.Keeper) { s.keeper.Store(k) }
 

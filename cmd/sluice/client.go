@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice.dev/sluice/internal/base/handout"
+	"sluice.dev/sluice/internal/node"
+)
+
+// console is a client of a node's console port, with the key of the node's data directory.
+type console struct {
+	data string
+	url  string
+	key  handout.Key
+}
+
+// consoleWithin bounds a call.
+const consoleWithin = 30 * time.Second
+
+// flags adds how the node is found.
+func (c *console) flags(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVar(&c.data, "data", node.Defaults().Data, "data directory of a node, which holds its address and a key")
+	cmd.PersistentFlags().StringVar(&c.url, "url", "", "URL of another node's console port, such as http://10.0.0.2:10090")
+}
+
+// maxConsoleAnswer bounds what a node may answer.
+const maxConsoleAnswer = 64 << 20
+
+// call sends a request and decodes the answer into out, if it is not nil.
+func (c *console) call(ctx context.Context, method, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, consoleWithin)
+	defer cancel()
+	status, raw, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	if status/100 == 2 {
+		if out == nil {
+			return nil
+		}
+		return json.Unmarshal(raw, out)
+	}
+	var e struct {
+		Error struct{ Message string } `json:"error"`
+	}
+	if json.Unmarshal(raw, &e) != nil || e.Error.Message == "" {
+		return fmt.Errorf("the node answered %d", status)
+	}
+	return errors.New(e.Error.Message)
+}
+
+// send sends a request and returns what comes back.
+func (c *console) send(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
+	e, k, err := handout.Read(c.data)
+	if err != nil {
+		return 0, nil, err
+	}
+	at := c.url
+	if at == "" {
+		at = e.Console
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(at, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.SetBasicAuth(k.ID, k.Secret)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxConsoleAnswer+1))
+	if err == nil && len(raw) > maxConsoleAnswer {
+		err = errors.New("the node's answer is too long")
+	}
+	return resp.StatusCode, raw, err
+}
+
+// printJSON writes v as people read it.
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table writes rows under a header, padded with spaces.
+func table(w io.Writer, header []string, rows [][]string) error {
+	widths := make([]int, len(header))
+	for _, row := range append([][]string{header}, rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	var b bytes.Buffer
+	for _, row := range append([][]string{header}, rows...) {
+		if row == nil {
+			continue
+		}
+		for i, cell := range row {
+			if i == len(row)-1 {
+				b.WriteString(cell)
+				break
+			}
+			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
+		}
+		b.WriteByte('\n')
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// exit is an error that says how the program ends; it was told of already.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// exitCode is how the program ends after an error.
+func exitCode(err error) int {
+	if e, ok := errors.AsType[exit](err); ok {
+		return int(e)
+	}
+	fmt.Fprintln(os.Stderr, "sluice:", oneLine(err))
+	return 1
+}
