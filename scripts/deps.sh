@@ -25,6 +25,10 @@ need curl curl
 need deck deck
 need ansible-playbook ansible-core
 need python3 python3
+need keytool default-jre-headless
+need openssl openssl
+need ip iproute2
+need nsenter util-linux
 [ -x /usr/bin/aws ] || command -v aws >/dev/null 2>&1 || missing+=(awscli)
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
 

@@ -30,6 +30,7 @@ type Endpoints struct {
 	KongAdmin string `json:"kong_admin"`
 	AWS       string `json:"aws"`
 	SQL       string `json:"sql"`
+	Console   string `json:"console"`
 	Status    string `json:"status"`
 }
 
@@ -41,6 +42,11 @@ type Options struct {
 	Dir  string   // data directory; a new one if empty
 	Env  []string // more environment, SLUICE_…=…
 	Base int      // first of ten ports; free ones if zero
+	// Host is where the node runs, on its ordinary ports; the test's own machine if nil. Kong's
+	// Admin API is then open to others, and needs a token or kong.admin_auth.
+	Host *Host
+	// Config is the configuration file, which says addresses and ports if it is set.
+	Config string
 }
 
 // Node is a running node.
@@ -66,7 +72,7 @@ func Start(t testing.TB, opt Options) *Node {
 	if n.Dir == "" {
 		n.Dir = t.TempDir()
 	}
-	if n.base = opt.Base; n.base == 0 {
+	if n.base = opt.Base; n.base == 0 && opt.Host == nil && opt.Config == "" {
 		n.base = FreePorts(t)
 	}
 	t.Cleanup(func() {
@@ -123,7 +129,19 @@ func (n *Node) Launch() {
 // TryLaunch is Launch for a node that may refuse to start.
 func (n *Node) TryLaunch() error {
 	began := time.Now()
-	cmd := Command(n.opt.Env, "serve", "--data", n.Dir, "--port-base", strconv.Itoa(n.base))
+	args := []string{"serve", "--data", n.Dir}
+	switch {
+	case n.opt.Config != "":
+		args = append(args, "--config", n.opt.Config)
+	case n.opt.Host != nil:
+		args = append(args, "--host", n.opt.Host.Address)
+	default:
+		args = append(args, "--port-base", strconv.Itoa(n.base))
+	}
+	cmd := Command(n.opt.Env, args...)
+	if n.opt.Host != nil {
+		cmd = n.opt.Host.Run(cmd)
+	}
 	// A parent that dies takes its nodes along.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = n.log
