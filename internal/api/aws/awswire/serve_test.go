@@ -157,9 +157,39 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestPipelineOrder(t *testing.T) {
-	want := []string{"admit", "route", "authenticate", "read", "verify", "operation", "decode", "row", "invoke", "proof"}
+	want := []string{"admit", "route", "pass", "authenticate", "read", "verify", "operation", "decode", "row", "invoke", "proof"}
 	if diff := cmp.Diff(want, awswire.Stages()); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
+	}
+}
+
+// What another node serves goes there as it came; what cannot get there is answered as the
+// protocol does.
+func TestElsewhere(t *testing.T) {
+	var got *http.Request
+	var failure error
+	p := serve(t, false, func(c *awswire.Config) {
+		for i := range c.Services {
+			if c.Services[i].API.Signing == "kinesis" {
+				c.Services[i].Elsewhere = func(w http.ResponseWriter, r *http.Request) error {
+					got = r
+					if failure == nil {
+						w.WriteHeader(299)
+					}
+					return failure
+				}
+			}
+		}
+	})
+	// Nobody here knows the key: the other node does.
+	resp, _ := do(t, p, signed(jsonCall.request(p.URL), awswire.Signer{AccessKeyID: "AKIDELSEWHERE", Secret: "s", Region: "us-east-1", Service: "kinesis"}, now))
+	if resp.StatusCode != 299 || got == nil || !strings.Contains(got.Header.Get("Authorization"), "AKIDELSEWHERE") {
+		t.Errorf("status %d, request %v", resp.StatusCode, got)
+	}
+	failure = (&fault.Reason{Kind: fault.Unavailable, Name: "Gone"}).New("the node is gone")
+	resp, body := do(t, p, jsonCall.request(p.URL))
+	if resp.StatusCode != 503 || !strings.Contains(body, "the node is gone") || resp.Header.Get("x-amzn-RequestId") == "" {
+		t.Errorf("status %d, %s", resp.StatusCode, body)
 	}
 }
 
