@@ -24,8 +24,8 @@ func (p *parser) bundle(v gjson.Result, path string) {
 			b.Version = p.name(v, path)
 		case "componentManifest":
 			p.members(v, path, func(key string, v gjson.Result, path string) {
-				if slices.Contains(kinds, Kind(key)) {
-					lists = append(lists, list{Kind(key), v, path})
+				if i := slices.Index(kinds, Kind(key)); i >= 0 {
+					lists = append(lists, list{kinds[i], v, path}) // not key, which would hold the whole text
 				}
 			})
 		}
