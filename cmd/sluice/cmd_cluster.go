@@ -15,9 +15,9 @@ import (
 
 func clusterCommand() *cobra.Command {
 	n := new(console)
-	c := &cobra.Command{Use: "cluster", Short: "Tell how a cluster does"}
+	c := &cobra.Command{Use: "cluster", Short: "Tell how a cluster does, and make its certificates"}
 	n.flags(c)
-	c.AddCommand(clusterStatusCommand(n))
+	c.AddCommand(clusterStatusCommand(n), clusterCACommand())
 	return c
 }
 

@@ -197,10 +197,11 @@ func (c *Config) clusterTLS(b *base) (server, client *tls.Config, err error) {
 	if !k.TLS {
 		return nil, nil, nil
 	}
-	id, err := keystore.Open(keystore.Config{KeyStore: k.KeyStore, Password: k.Password, Cert: k.Cert, Key: k.Key, CA: k.CA, Log: b.log})
+	id, err := keystore.Open(keystore.Config{KeyStore: k.KeyStore, Password: k.Password, Cert: k.Cert, Key: k.Key, CA: k.CA, Clock: b.clock, Log: b.log})
 	if err != nil {
-		return nil, nil, config.Invalid.Wrap(err, "cannot read the node's certificate for cluster.tls")
+		return nil, nil, config.Invalid.Wrap(err, "cannot use the node's certificate for cluster.tls")
 	}
+	b.jobs.Go("the node's certificate", id.Run)
 	return id.Server(), id.Client(), nil
 }
 

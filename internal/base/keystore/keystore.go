@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/internal/base/clock"
 )
 
 // Config names the files.
@@ -17,15 +20,17 @@ type Config struct {
 	// KeyStore is a PKCS #12 or JKS file with the key, its certificates and the trusted
 	// authorities, Password what opens it.
 	KeyStore, Password string
+	// KeyPassword is that of the key where a JKS has another one for it.
+	KeyPassword string
+	// TrustStore is a PKCS #12 or JKS file with more authorities; it may be empty.
+	TrustStore, TrustPassword string
 	// Cert, Key and CA are files in PEM, in the place of KeyStore.
 	Cert, Key, CA string
-	Log           *slog.Logger
-}
-
-// identity is what the files say.
-type identity struct {
-	own   tls.Certificate
-	roots *x509.CertPool
+	// Open is for a server whose clients need not prove who they are: there may be no
+	// authorities.
+	Open  bool
+	Clock clock.Clock // the machine's if nil
+	Log   *slog.Logger
 }
 
 // Store is an identity that follows its files.
@@ -43,11 +48,20 @@ type stamp struct {
 	at   time.Time
 }
 
-// lookAgain is how often the files are looked at, when they are used.
-const lookAgain = time.Second
+const (
+	// lookAgain is how often the files are looked at, when they are used.
+	lookAgain = time.Second
+	// warnAhead is how long before its end a certificate is told of.
+	warnAhead = 14 * 24 * time.Hour
+	// warnEvery is how often.
+	warnEvery = time.Hour
+)
 
-// Open reads the files.
+// Open reads the files. An error names the file and what is wrong with it.
 func Open(c Config) (*Store, error) {
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
 	s := &Store{cfg: c}
 	var err error
 	if s.seen, err = s.stamps(); err != nil {
@@ -56,14 +70,19 @@ func Open(c Config) (*Store, error) {
 	if s.now, err = s.read(); err != nil {
 		return nil, err
 	}
+	s.next = c.Clock.Now().Add(lookAgain)
+	s.warn()
 	return s, nil
 }
 
 func (s *Store) files() []string {
-	if s.cfg.KeyStore != "" {
-		return []string{s.cfg.KeyStore}
+	var out []string
+	for _, f := range []string{s.cfg.KeyStore, s.cfg.TrustStore, s.cfg.Cert, s.cfg.Key, s.cfg.CA} {
+		if f != "" {
+			out = append(out, f)
+		}
 	}
-	return []string{s.cfg.Cert, s.cfg.Key, s.cfg.CA}
+	return out
 }
 
 func (s *Store) stamps() ([]stamp, error) {
@@ -78,33 +97,15 @@ func (s *Store) stamps() ([]stamp, error) {
 	return out, nil
 }
 
-func (s *Store) read() (*identity, error) {
-	if s.cfg.KeyStore != "" {
-		return nil, errors.New("keystore: PKCS #12 and JKS are not read")
-	}
-	own, err := tls.LoadX509KeyPair(s.cfg.Cert, s.cfg.Key)
-	if err != nil {
-		return nil, err
-	}
-	pem, err := os.ReadFile(s.cfg.CA)
-	if err != nil {
-		return nil, err
-	}
-	id := &identity{own: own, roots: x509.NewCertPool()}
-	if !id.roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("keystore: %s holds no certificate", s.cfg.CA)
-	}
-	return id, nil
-}
-
 // current is what the files say now.
 func (s *Store) current() *identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.next) {
+	now := s.cfg.Clock.Now()
+	if now.Before(s.next) {
 		return s.now
 	}
-	s.next = time.Now().Add(lookAgain)
+	s.next = now.Add(lookAgain)
 	seen, err := s.stamps()
 	if err == nil && slices.Equal(seen, s.seen) {
 		return s.now
@@ -114,38 +115,92 @@ func (s *Store) current() *identity {
 		id, err = s.read()
 	}
 	if err != nil {
-		s.cfg.Log.Error("cannot read the node's certificate again; the one before stays in force", "error", err)
+		s.cfg.Log.Error("cannot read the certificate again; the one before stays in force", "error", err)
 		return s.now
 	}
 	s.now, s.seen = id, seen
-	s.cfg.Log.Info("the node's certificate was read again")
+	s.cfg.Log.Info("the certificate was read again", "subject", id.own.Leaf.Subject.String(), "until", id.own.Leaf.NotAfter)
 	return id
 }
 
-// Server is the configuration of who takes connections.
-func (s *Store) Server() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true,
-		GetCertificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &s.current().own, nil },
-		VerifyConnection: s.verify(x509.ExtKeyUsageClientAuth)}
+// Expires is when the first of the certificates that are in use ends, the node's own or an
+// authority's.
+func (s *Store) Expires() time.Time {
+	id := s.current()
+	first := id.own.Leaf.NotAfter
+	for _, a := range id.authorities {
+		if a.NotAfter.Before(first) {
+			first = a.NotAfter
+		}
+	}
+	return first
 }
 
-// Client is the configuration of who makes them.
+// Run follows the files, also while nobody connects, and tells of a certificate that is about
+// to end, until ctx ends.
+func (s *Store) Run(ctx context.Context) error {
+	look, tell := time.NewTicker(10*lookAgain), time.NewTicker(warnEvery)
+	defer look.Stop()
+	defer tell.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			s.current()
+		case <-tell.C:
+			s.warn()
+		}
+	}
+}
+
+func (s *Store) warn() {
+	id, now := s.current(), s.cfg.Clock.Now()
+	for _, c := range append([]*x509.Certificate{id.own.Leaf}, id.authorities...) {
+		if left := c.NotAfter.Sub(now); left < 0 {
+			s.cfg.Log.Error("A CERTIFICATE HAS EXPIRED: no new connection will be taken", "subject", c.Subject.String(), "since", c.NotAfter)
+		} else if left < warnAhead {
+			s.cfg.Log.Error("A CERTIFICATE EXPIRES SOON: replace it", "subject", c.Subject.String(), "at", c.NotAfter, "days", int(left.Hours()/24))
+		}
+	}
+}
+
+// Server is the configuration of a node that takes connections from others.
+func (s *Store) Server() *tls.Config { return s.Listener(tls.RequireAnyClientCert) }
+
+// Listener is the configuration of a server. A certificate that a client shows must be of an
+// authority of the store; auth says whether it must show one.
+func (s *Store) Listener(auth tls.ClientAuthType) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: auth, SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &s.current().own, nil },
+		VerifyConnection: func(c tls.ConnectionState) error {
+			if len(c.PeerCertificates) == 0 && auth != tls.RequireAnyClientCert {
+				return nil
+			}
+			return s.verify(c, x509.ExtKeyUsageClientAuth)
+		}}
+}
+
+// Client is the configuration of a node that connects to others.
 func (s *Store) Client() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, // verify does it, without the name
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &s.current().own, nil },
-		VerifyConnection:     s.verify(x509.ExtKeyUsageServerAuth)}
+		VerifyConnection:     func(c tls.ConnectionState) error { return s.verify(c, x509.ExtKeyUsageServerAuth) }}
 }
 
-func (s *Store) verify(usage x509.ExtKeyUsage) func(tls.ConnectionState) error {
-	return func(c tls.ConnectionState) error {
-		if len(c.PeerCertificates) == 0 {
-			return errors.New("keystore: the peer shows no certificate")
-		}
-		o := x509.VerifyOptions{Roots: s.current().roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage}}
-		for _, cert := range c.PeerCertificates[1:] {
-			o.Intermediates.AddCert(cert)
-		}
-		_, err := c.PeerCertificates[0].Verify(o)
-		return err
+func (s *Store) verify(c tls.ConnectionState, usage x509.ExtKeyUsage) error {
+	if len(c.PeerCertificates) == 0 {
+		return errors.New("keystore: the peer shows no certificate")
 	}
+	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: s.cfg.Clock.Now()}
+	for _, cert := range s.current().authorities {
+		o.Roots.AddCert(cert)
+	}
+	for _, cert := range c.PeerCertificates[1:] {
+		o.Intermediates.AddCert(cert)
+	}
+	if _, err := c.PeerCertificates[0].Verify(o); err != nil {
+		return fmt.Errorf("keystore: the peer's certificate %s: %w", c.PeerCertificates[0].Subject, err)
+	}
+	return nil
 }
