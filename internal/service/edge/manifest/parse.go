@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 	"unique"
 
 	"github.com/tidwall/gjson"
 
 	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/service/edge/jsontext"
 )
 
 // Invalid is the reason of a manifest that cannot be read.
@@ -30,8 +30,8 @@ const (
 // Parse reads a manifest. An error is of the reason Invalid and names the member at fault by
 // its path, as in bundles[3].componentManifest.processors[0].type.
 func Parse(raw []byte) (*Manifest, error) {
-	if err := shape(raw); err != nil {
-		return nil, err
+	if err := jsontext.Check(raw, maxDepth); err != nil {
+		return nil, Invalid.New("the manifest is %v", err)
 	}
 	root := gjson.ParseBytes(raw)
 	if !root.IsObject() {
@@ -47,36 +47,6 @@ func Parse(raw []byte) (*Manifest, error) {
 		return nil, p.err
 	}
 	return p.m, nil
-}
-
-// shape refuses what is no JSON and what is nested deeper than a manifest is: the parser
-// goes down by recursion.
-func shape(raw []byte) error {
-	depth, inside, escaped := 0, false, false
-	for i, c := range raw {
-		switch {
-		case escaped:
-			escaped = false
-		case inside && c == '\\':
-			escaped = true
-		case c == '"':
-			inside = !inside
-		case inside:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return Invalid.New("the manifest is nested more than %d levels deep at byte %d", maxDepth, i)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	if !utf8.Valid(raw) {
-		return Invalid.New("the manifest is not UTF-8")
-	}
-	if !gjson.ValidBytes(raw) {
-		return Invalid.New("the manifest is not JSON")
-	}
-	return nil
 }
 
 // parser gathers a manifest; the first error stays.
