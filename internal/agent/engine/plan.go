@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"sluice.dev/sluice/internal/agent/expression"
+)
+
+// Limits of one flow.
+const (
+	maxProcessors  = 1000
+	maxConnections = 4000
+	maxTasks       = 64
+	maxThreads     = 256
+	maxID          = 200
+	maxProblems    = 20
+)
+
+// plan is a flow that was validated, with its components made.
+type plan struct {
+	flow  *Flow
+	nodes []*node
+}
+
+// problems gathers what is wrong with a flow.
+type problems []string
+
+func (p *problems) add(format string, args ...any) {
+	if len(*p) < maxProblems {
+		*p = append(*p, fmt.Sprintf(format, args...))
+	}
+}
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return InvalidFlow.New("the flow is not valid: %s", strings.Join(p, "; "))
+}
+
+// prepare validates a flow and makes its components. Nothing of the engine changes.
+func (e *Engine) prepare(f *Flow) (*plan, error) {
+	if len(f.Processors) > maxProcessors || len(f.Services) > maxProcessors || len(f.Connections) > maxConnections {
+		return nil, InvalidFlow.New("a flow may have %d processors and %d connections", maxProcessors, maxConnections)
+	}
+	if f.Threads < 0 || f.Threads > maxThreads {
+		return nil, InvalidFlow.New("a flow may have %d threads, not %d", maxThreads, f.Threads)
+	}
+	var wrong problems
+	services := e.prepareServices(f, &wrong)
+	p := &plan{flow: f}
+	byID := map[string]*node{}
+	for _, spec := range f.Processors {
+		switch {
+		case spec.ID == "" || len(spec.ID) > maxID:
+			wrong.add("processor %q has no usable identifier", spec.Name)
+			continue
+		case byID[spec.ID] != nil:
+			wrong.add("two components have the identifier %s", spec.ID)
+			continue
+		}
+		n := &node{engine: e, spec: spec, out: map[string][]*queue{}, sessions: map[*Session]struct{}{}}
+		byID[spec.ID] = n
+		p.nodes = append(p.nodes, n)
+	}
+	linked := connect(f, byID, &wrong)
+	for _, n := range p.nodes {
+		if n.spec.Disabled {
+			n.def = &Definition{Type: n.spec.Type}
+			n.log = e.log
+			continue
+		}
+		e.prepareNode(n, services, linked[n.spec.ID], &wrong)
+	}
+	if err := wrong.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ends are the connections at a processor.
+type ends struct {
+	inputs int
+	routes map[string]bool // relationships with a connection
+}
+
+func connect(f *Flow, nodes map[string]*node, wrong *problems) map[string]*ends {
+	out := map[string]*ends{}
+	for id := range nodes {
+		out[id] = &ends{routes: map[string]bool{}}
+	}
+	seen := map[string]bool{}
+	for _, c := range f.Connections {
+		from, to := out[c.Source], out[c.Destination]
+		switch {
+		case c.ID == "" || len(c.ID) > maxID:
+			wrong.add("a connection from %s has no usable identifier", c.Source)
+		case seen[c.ID]:
+			wrong.add("two connections have the identifier %s", c.ID)
+		case from == nil:
+			wrong.add("connection %s begins at %q, which is not in the flow", c.ID, c.Source)
+		case to == nil:
+			wrong.add("connection %s ends at %q, which is not in the flow", c.ID, c.Destination)
+		case len(c.Relationships) == 0:
+			wrong.add("connection %s carries no relationship", c.ID)
+		default:
+			to.inputs++
+			for _, r := range c.Relationships {
+				from.routes[r] = true
+			}
+		}
+		for _, name := range c.Prioritizers {
+			if prioritizers[name] == nil {
+				wrong.add("connection %s has the unknown prioritizer %q", c.ID, name)
+			}
+		}
+		seen[c.ID] = true
+	}
+	return out
+}
+
+func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
+	out := map[string]*service{}
+	for _, spec := range f.Services {
+		if spec.Disabled || spec.ID == "" {
+			continue
+		}
+		def := e.definition(spec.Type)
+		if def == nil || def.NewService == nil {
+			wrong.add("controller service %s has the unknown type %q", spec.Name, spec.Type)
+			continue
+		}
+		settings := e.settings(def, spec.ID, spec.Name, spec.Properties, nil, wrong)
+		if settings == nil {
+			continue
+		}
+		instance, err := def.NewService(settings)
+		if err != nil {
+			wrong.add("controller service %s: %v", spec.Name, err)
+			continue
+		}
+		out[spec.ID] = &service{def: def, instance: instance}
+	}
+	return out
+}
+
+// service is a controller service that was made.
+type service struct {
+	def      *Definition
+	instance any
+}
+
+func (e *Engine) prepareNode(n *node, services map[string]*service, at *ends, wrong *problems) {
+	spec := &n.spec
+	n.def = e.definition(spec.Type)
+	if n.def == nil || n.def.New == nil {
+		wrong.add("processor %s has the unknown type %q", spec.Name, spec.Type)
+		return
+	}
+	spec.Tasks = max(spec.Tasks, 1)
+	if spec.Tasks > maxTasks {
+		wrong.add("processor %s: %d concurrent tasks are more than %d", spec.Name, spec.Tasks, maxTasks)
+	}
+	if spec.Cron != "" {
+		var err error
+		if n.schedule, err = parseCron(spec.Cron); err != nil {
+			wrong.add("processor %s: %v", spec.Name, err)
+		}
+	}
+	n.settings = e.settings(n.def, spec.ID, spec.Name, spec.Properties, services, wrong)
+	if n.settings == nil {
+		return
+	}
+	n.log = slog.New(bulletinHandler{Handler: e.log.Handler(), to: &e.bulletins, spec: spec}).With("processor", spec.Name, "processor_id", spec.ID)
+	n.settings.Log = n.log
+	var err error
+	if n.proc, err = n.def.New(n.settings); err != nil {
+		wrong.add("processor %s: %v", spec.Name, err)
+		return
+	}
+	names := n.relationships()
+	for r := range at.routes {
+		if !slices.Contains(names, r) {
+			wrong.add("processor %s has no relationship %q", spec.Name, r)
+		}
+	}
+	for _, r := range names {
+		if pass := r == ""; !pass && !at.routes[r] && !slices.Contains(spec.AutoTerminated, r) {
+			wrong.add("relationship %q of processor %s is neither connected nor auto-terminated", r, spec.Name)
+		}
+		n.out[r] = nil
+	}
+	switch {
+	case n.def.Input == InputRequired && at.inputs == 0:
+		wrong.add("processor %s needs an incoming connection", spec.Name)
+	case n.def.Input == InputForbidden && at.inputs > 0:
+		wrong.add("processor %s takes no incoming connections", spec.Name)
+	}
+}
+
+func (n *node) relationships() []string {
+	var out []string
+	for _, r := range n.def.Relationships {
+		out = append(out, r.Name)
+	}
+	if n.def.Dynamic != nil && n.def.Dynamic.Relationship && n.def.Routes == nil {
+		out = append(out, n.settings.Added()...)
+	}
+	if n.def.Routes != nil {
+		out = append(out, n.def.Routes(n.settings)...)
+	}
+	return out
+}
+
+// settings validates the properties of a component; nil if something is wrong with them.
+func (e *Engine) settings(def *Definition, id, name string, values map[string]string, services map[string]*service, wrong *problems) *Settings {
+	before := len(*wrong)
+	s := &Settings{ID: id, Name: name, Log: e.log, Clock: e.clock, def: def, values: map[string]string{}, exprs: map[string]*expression.Template{}, services: map[string]any{}}
+	known := map[string]*Property{}
+	for i := range def.Properties {
+		known[def.Properties[i].Name] = &def.Properties[i]
+	}
+	for key, v := range values {
+		if known[key] == nil && def.Dynamic == nil {
+			wrong.add("%s: %s has no property %q", name, def.Name(), key)
+			continue
+		}
+		s.values[key] = v
+		if known[key] == nil && def.Dynamic.Expression {
+			e.template(s, key, v, wrong)
+		}
+	}
+	for _, p := range def.Properties {
+		if v := s.Text(p.Name); v == "" {
+			if p.Required {
+				wrong.add("%s: property %q needs a value", name, p.Name)
+			}
+		} else if err := e.check(s, &p, v, services, wrong); err != nil {
+			if p.Sensitive { // its value is in no message
+				err = errors.New("the value is not valid")
+			}
+			wrong.add("%s: property %q: %v", name, p.Name, err)
+		}
+	}
+	if len(*wrong) > before || before >= maxProblems {
+		return nil
+	}
+	return s
+}
+
+func (e *Engine) check(s *Settings, p *Property, v string, services map[string]*service, wrong *problems) error {
+	if strings.HasPrefix(v, "enc{") && p.Sensitive {
+		return errors.New("the value is encrypted")
+	}
+	if p.Service != "" {
+		svc := services[v]
+		if svc == nil || !slices.Contains(svc.def.Provides, p.Service) {
+			return fmt.Errorf("%q is no controller service that is enabled and of the right kind", v)
+		}
+		s.services[p.Name] = svc.instance
+		return nil
+	}
+	constant := true
+	if p.Expression {
+		if t := e.template(s, p.Name, v, wrong); t != nil {
+			constant = t.Constant()
+		}
+	}
+	if !constant {
+		return nil
+	}
+	if len(p.Allowed) > 0 && !slices.Contains(p.Allowed, v) {
+		return fmt.Errorf("%q is none of %s", v, strings.Join(p.Allowed, ", "))
+	}
+	if p.Check != nil {
+		return p.Check(v)
+	}
+	return nil
+}
+
+func (e *Engine) template(s *Settings, name, v string, wrong *problems) *expression.Template {
+	t, err := expression.Parse(v)
+	if err != nil {
+		wrong.add("%s: property %q: %v", s.Name, name, err)
+		return nil
+	}
+	s.exprs[name] = t
+	return t
+}
