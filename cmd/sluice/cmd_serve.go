@@ -63,20 +63,40 @@ EXIT STATUS
 			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) { fmt.Println("sluice is ready") })
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "configuration file: YAML, or a kong.conf")
+	c.Flags().StringVar(&file, "config", "", "configuration file: YAML, a kong.conf, or an efm.properties")
 	c.Flags().StringVar(&data, "data", "", "data directory (default \""+node.Defaults().Data+"\")")
 	c.Flags().StringVar(&host, "host", "", "address to bind (default \""+node.Defaults().Host+"\")")
 	c.Flags().IntVar(&portBase, "port-base", 0, "count all ports from here")
 	return c
 }
 
-// loadConfig reads the configuration: a file, which may be a kong.conf, then KONG_*
-// variables, then our own.
+// loadConfig reads the configuration: a file, which may be a kong.conf or an
+// efm.properties, then KONG_* variables (those of EFM_* belong to its file), then our own.
 func loadConfig(file string) (*node.Config, error) {
 	if file == "" {
 		file = os.Getenv(configVariable)
 	}
 	cfg := node.Defaults()
+	ours := append([]string{configVariable, tokenVariable}, endpointVariables...)
+	if strings.HasSuffix(file, ".properties") {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, config.Invalid.Wrap(err, "cannot read the configuration file %s", file)
+		}
+		keys, err := node.ParseProperties(raw)
+		if err != nil {
+			return nil, err
+		}
+		variables, ignored, err := node.FromEFM(keys, os.Environ())
+		if err != nil {
+			return nil, err
+		}
+		cfg.Ignored = ignored
+		if err := config.Load(cfg, "", variables); err != nil {
+			return nil, err
+		}
+		return cfg, config.Load(cfg, "", os.Environ(), ours...)
+	}
 	kong := node.KongVariables(os.Environ())
 	if strings.HasSuffix(file, ".conf") {
 		f, err := os.Open(file)
@@ -102,5 +122,5 @@ func loadConfig(file string) (*node.Config, error) {
 	if err := config.Load(cfg, "", variables); err != nil {
 		return nil, err
 	}
-	return cfg, config.Load(cfg, "", os.Environ(), append([]string{configVariable, tokenVariable}, endpointVariables...)...)
+	return cfg, config.Load(cfg, "", os.Environ(), ours...)
 }

@@ -20,8 +20,8 @@ import (
 
 // Config is the whole configuration of a node. Its doc tags are the documentation.
 type Config struct {
-	// Ignored are the keys of a kong.conf that have no meaning here, each with why. They
-	// are logged at the start.
+	// Ignored are the keys of another program's configuration that have no meaning here, each
+	// with why. They are logged at the start.
 	Ignored []string `yaml:"-"`
 
 	Data     string `yaml:"data" scope:"node" doc:"directory of everything the node keeps"`
@@ -51,6 +51,8 @@ type Config struct {
 		Connections int    `yaml:"connections" scope:"node" doc:"the most connections to an external database"`
 	} `yaml:"store"`
 	Cluster ClusterConfig `yaml:"cluster"`
+	Console ConsoleConfig `yaml:"console"`
+	Edge    EdgeConfig    `yaml:"edge"`
 	Kong    struct {
 		AdminToken string `yaml:"admin_token" secret:"true" doc:"token that opens the Kong Admin API"`
 		ReadToken  string `yaml:"admin_read_token" secret:"true" doc:"token that opens the Kong Admin API for reading alone"`
@@ -108,6 +110,8 @@ func Defaults() *Config {
 	c.Ports.Console, c.Ports.Cluster = 10090, 7800
 	c.Store.Connections = 8
 	c.Cluster = clusterDefaults()
+	c.Console.ContextPath, c.Console.ClientAuth = "/efm", "none"
+	c.Edge = edgeDefaults()
 	c.Gate.StreamListen = "off"
 	c.Gate.RouterFlavor = string(gateway.TraditionalCompatible)
 	c.Gate.RealIPHeader = "X-Real-IP"
@@ -191,6 +195,9 @@ func (c *Config) complete() error {
 	if c.Store.Connections < 2 {
 		return config.Invalid.Field("store.connections", "store.connections is at least 2, not %d", c.Store.Connections)
 	}
+	if err := c.completeEdge(); err != nil {
+		return err
+	}
 	return c.completeCluster()
 }
 
@@ -253,6 +260,8 @@ func (c *Config) address(port int) string {
 	switch port {
 	case c.Ports.KongAdmin:
 		host = c.Kong.AdminHost
+	case c.Ports.Console:
+		host = c.Console.Host
 	case c.Ports.Proxy, c.Ports.ProxyTLS:
 		host = c.Kong.ProxyHost
 	}

@@ -39,7 +39,11 @@ type fronts struct {
 	sql     *pgwire.Server
 	status  *status.Handler
 	tls     *tls.Config
+	// consoleTLS is of the console's port alone; nil where that is served as the others are.
+	consoleTLS *tls.Config
 }
+
+var errStoreSilent = errors.New("the control store does not answer")
 
 func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, level *level) (*fronts, error) {
 	cert, err := ca.server(c.Host, b.clock.Now())
@@ -98,6 +102,12 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	if err != nil {
 		hostname = "localhost"
 	}
+	if id, err := c.consoleTLS(b.clock, b.log); err != nil {
+		return nil, err
+	} else if id != nil {
+		f.consoleTLS = id.Listener(clientAuths[c.Console.ClientAuth])
+		b.jobs.Go("the console's certificate", id.Run)
+	}
 	f.kong = kong.New(
 		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
 			Settings: map[string]any{"database": map[bool]string{true: "off", false: "postgres"}[c.dbless()], "router_flavor": c.Gate.RouterFlavor, "role": "traditional",
@@ -119,10 +129,6 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 				return kong.Connections{Accepted: st.Accepted.Load(), Active: st.Active.Load(), Requests: st.Requests.Load()}
 			},
 			StoreReachable: storeReachable})
-	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
-	f.console = console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
-		"/rest/": mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
-	}})
 	if s.local != nil {
 		if f.sql, err = pgwire.New(pgwire.Config{TLS: cert.Clone(), RequireTLS: c.TLS},
 			pgwire.Deps{Warehouse: s.local.warehouse, Passwords: credentials{s.iam}, Log: b.log}); err != nil {
@@ -135,6 +141,17 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	}
 	f.status = status.New(status.Deps{Registry: m.registry, Jobs: b.jobs.States, CA: ca.pem(),
 		Healthy: func() error { return errors.Join(b.guard.Check(), s.cluster.service.Ready()) },
-		Detail:  detail})
+		Detail:  detail,
+		Components: map[string]func() error{"diskSpace": b.guard.Check, "cluster": s.cluster.service.Ready, "db": func() error {
+			if !storeReachable() {
+				return errStoreSilent
+			}
+			return nil
+		}}})
+	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
+	f.console = console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
+		c.Console.ContextPath + "/actuator/": http.StripPrefix(c.Console.ContextPath, f.status.Actuator()),
+		"/rest/":                             mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
+	}})
 	return f, nil
 }

@@ -82,11 +82,14 @@ func FromKong(keys map[string]string, getenv func(string) (string, bool)) (varia
 	return t.variables, t.ignored, nil
 }
 
-// translation is what a kong.conf becomes.
+// translation is what a kong.conf or an efm.properties becomes.
 type translation struct {
 	keys      map[string]string
 	variables []string
 	ignored   []string
+
+	name       string   // of the key at work, as the file has it
+	heartbeats []string // of classes that have their own
 }
 
 func (t *translation) set(key, value string) {

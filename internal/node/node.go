@@ -42,7 +42,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 	level.LevelVar.Set(configured)
 	log := obs.Logger(logs, level)
 	for _, key := range c.Ignored {
-		log.Warn("kong.conf: " + key)
+		log.Warn("configuration: " + key)
 	}
 	undo := new(undo)
 	defer undo.run()
@@ -137,8 +137,12 @@ func (c *Config) endpoints() handout.Endpoints {
 	if c.TLS {
 		web = "https"
 	}
+	console := web
+	if c.Console.TLS {
+		console = "https"
+	}
 	return handout.Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
-		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Console: c.url(web, c.Ports.Console), Status: c.url(web, c.Ports.Status)}
+		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Console: c.url(console, c.Ports.Console), Status: c.url(web, c.Ports.Status)}
 }
 
 // serve runs the servers until ctx ends or one fails, then drains them.
@@ -163,7 +167,10 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: discardLog()}
 		ln := h.ln
-		if c.TLS {
+		switch {
+		case ln == l.console && f.consoleTLS != nil:
+			ln = tls.NewListener(ln, f.consoleTLS)
+		case c.TLS:
 			ln = tls.NewListener(ln, f.tls)
 		}
 		web = append(web, srv)

@@ -21,18 +21,22 @@ type Deps struct {
 	Detail map[string]func() any
 	// Healthy reports what stops the node from serving; nil if nothing does.
 	Healthy func() error
+	// Components are parts of the node whose health the actuator tells of, by name.
+	Components map[string]func() error
 	CA      []byte // PEM
 }
 
 // Handler serves the status endpoints.
 type Handler struct {
-	mux   *http.ServeMux
-	ready atomic.Bool
+	mux        *http.ServeMux
+	metrics    http.Handler
+	components map[string]func() error
+	ready      atomic.Bool
 }
 
 // New returns the handler; the node is not ready until SetReady.
 func New(d Deps) *Handler {
-	h := &Handler{mux: http.NewServeMux()}
+	h := &Handler{mux: http.NewServeMux(), metrics: promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}), components: d.Components}
 	h.mux.HandleFunc("GET /status/live", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "live") })
 	h.mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !h.ready.Load() {
@@ -53,7 +57,7 @@ func New(d Deps) *Handler {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		_, _ = w.Write(d.CA) // the client is gone if it fails
 	})
-	h.mux.Handle("GET /metrics", promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}))
+	h.mux.Handle("GET /metrics", h.metrics)
 	return h
 }
 

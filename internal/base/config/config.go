@@ -118,6 +118,12 @@ func set(v reflect.Value, s string) error {
 			return fmt.Errorf("%q is not a number", s)
 		}
 		v.SetInt(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", s)
+		}
+		v.SetFloat(n)
 	default:
 		return fmt.Errorf("a %s cannot be set by a variable", v.Type())
 	}

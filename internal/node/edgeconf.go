@@ -1,0 +1,143 @@
+package node
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/keystore"
+)
+
+// ConsoleConfig is how the console's port is served.
+type ConsoleConfig struct {
+	Host          string `yaml:"host" scope:"node" doc:"address that the console's port binds; that of host where it is empty"`
+	ContextPath   string `yaml:"context_path" doc:"path below which edge agents and the API of Edge Flow Manager are served"`
+	TLS           bool   `yaml:"tls" doc:"serve the console's port by TLS with the certificate of console.key_store"`
+	KeyStore      string `yaml:"key_store" scope:"node" doc:"PKCS #12 or JKS key store with the key and the certificate of the console's port, read again when it changes"`
+	Password      string `yaml:"key_store_password" secret:"true" scope:"node" doc:"password of console.key_store"`
+	KeyPassword   string `yaml:"key_password" secret:"true" scope:"node" doc:"password of the key in console.key_store, where it is another one"`
+	TrustStore    string `yaml:"trust_store" scope:"node" doc:"key store with the authorities of clients' certificates; those in console.key_store count too"`
+	TrustPassword string `yaml:"trust_store_password" secret:"true" scope:"node" doc:"password of console.trust_store"`
+	ClientAuth    string `yaml:"client_auth" doc:"for console.tls: none, want or need a certificate of the client"`
+}
+
+// EdgeConfig is how agents at the edge are watched, and how changes go out to them.
+type EdgeConfig struct {
+	Manifest string `yaml:"manifest" doc:"which agent manifest a class has: first-in, last-in, or static for the one that is assigned to it"`
+
+	MaxHeartbeat    time.Duration `yaml:"max_heartbeat_interval" doc:"an agent that is silent for longer is missing"`
+	MaxHeartbeatFor string        `yaml:"max_heartbeat_interval_for" doc:"the same for classes of their own, CLASS=DURATION separated by commas; 0s watches none of the class"`
+
+	Timeouts        bool          `yaml:"operation_timeouts" doc:"give up operations that an agent does not take or does not finish in time"`
+	QueuedTimeout   float64       `yaml:"queued_timeout" doc:"how long an operation waits for its agent, in heartbeat intervals of the agent"`
+	DeployedTimeout time.Duration `yaml:"deployed_timeout" doc:"how long an agent may work on an operation"`
+	DeployedCheck   time.Duration `yaml:"deployed_check" doc:"how often that is looked at"`
+
+	BatchEvery    time.Duration `yaml:"batch_every" doc:"how often operations for a class are handed out to more of its agents"`
+	Batch         int           `yaml:"batch" doc:"the most operations that are under way at once"`
+	AssetBatch    int           `yaml:"batch_update_asset" doc:"the same for updates of assets"`
+	ConfigBatch   int           `yaml:"batch_update_configuration" doc:"the same for updates of flows"`
+	PropertyBatch int           `yaml:"batch_update_properties" doc:"the same for updates of properties"`
+	ResourceBatch int           `yaml:"batch_sync_resource" doc:"the same for the synchronisation of resources"`
+
+	Metrics         bool   `yaml:"metrics" doc:"tell of agents in the node's metrics"`
+	MetricTags      string `yaml:"metrics_tags" doc:"what the metrics of agents tell apart, of agentClass, agentManifestId and agentId, separated by commas"`
+	MetricClasses   int    `yaml:"metrics_max_classes" doc:"the most classes that metrics tell apart"`
+	MetricManifests int    `yaml:"metrics_max_manifests" doc:"the most manifests that metrics tell apart"`
+	MetricAgents    int    `yaml:"metrics_max_agents" doc:"the most agents that metrics tell apart"`
+}
+
+// Ways in which a class gets its manifest, and kinds of asking a client for a certificate.
+var (
+	manifestStrategies = []string{"first-in", "last-in", "static"}
+	clientAuths        = map[string]tls.ClientAuthType{"none": tls.NoClientCert, "want": tls.RequestClientCert, "need": tls.RequireAnyClientCert}
+)
+
+func edgeDefaults() EdgeConfig {
+	return EdgeConfig{Manifest: "first-in", MaxHeartbeat: 5 * time.Minute, Timeouts: true, QueuedTimeout: 1, DeployedTimeout: 5 * time.Minute, DeployedCheck: time.Minute,
+		BatchEvery: 10 * time.Second, Batch: 100, AssetBatch: 10, ConfigBatch: 100, PropertyBatch: 100, ResourceBatch: 100,
+		Metrics: true, MetricTags: "agentClass", MetricClasses: 20, MetricManifests: 10, MetricAgents: 100}
+}
+
+func (c *Config) completeEdge() error {
+	e := c.Edge
+	if !slices.Contains(manifestStrategies, e.Manifest) {
+		return config.Invalid.Field("edge.manifest", "edge.manifest is first-in, last-in or static, not %q", e.Manifest)
+	}
+	for key, d := range map[string]time.Duration{"edge.max_heartbeat_interval": e.MaxHeartbeat, "edge.deployed_timeout": e.DeployedTimeout,
+		"edge.deployed_check": e.DeployedCheck, "edge.batch_every": e.BatchEvery} {
+		if d <= 0 {
+			return config.Invalid.Field(key, "%s is positive, not %s", key, d)
+		}
+	}
+	for key, n := range map[string]int{"edge.batch": e.Batch, "edge.batch_update_asset": e.AssetBatch, "edge.batch_update_configuration": e.ConfigBatch,
+		"edge.batch_update_properties": e.PropertyBatch, "edge.batch_sync_resource": e.ResourceBatch} {
+		if n < 1 {
+			return config.Invalid.Field(key, "%s is positive, not %d", key, n)
+		}
+	}
+	if !(e.QueuedTimeout > 0) { // NaN is not
+		return config.Invalid.Field("edge.queued_timeout", "edge.queued_timeout is positive, not %v", e.QueuedTimeout)
+	}
+	if _, err := e.heartbeats(); err != nil {
+		return err
+	}
+	for tag := range listed(e.MetricTags) {
+		if !slices.Contains([]string{"agentClass", "agentManifestId", "agentId"}, tag) {
+			return config.Invalid.Field("edge.metrics_tags", "edge.metrics_tags: %q is not one of agentClass, agentManifestId and agentId", tag)
+		}
+	}
+	return c.completeConsole()
+}
+
+// heartbeats are the longest intervals of classes that have their own.
+func (e *EdgeConfig) heartbeats() (map[string]time.Duration, error) {
+	out := map[string]time.Duration{}
+	for entry := range listed(e.MaxHeartbeatFor) {
+		class, text, _ := strings.Cut(entry, "=")
+		d, err := time.ParseDuration(text)
+		if class == "" || err != nil || d < 0 {
+			return nil, config.Invalid.Field("edge.max_heartbeat_interval_for", "edge.max_heartbeat_interval_for: %q is not of the form CLASS=DURATION", entry)
+		}
+		out[class] = d
+	}
+	return out, nil
+}
+
+func (c *Config) completeConsole() error {
+	k := &c.Console
+	if k.Host == "" {
+		k.Host = c.Host
+	}
+	if k.ContextPath == "/" {
+		k.ContextPath = ""
+	}
+	if k.ContextPath != "" && (!strings.HasPrefix(k.ContextPath, "/") || strings.HasSuffix(k.ContextPath, "/") || strings.ContainsAny(k.ContextPath, " {}?#%")) {
+		return config.Invalid.Field("console.context_path", "console.context_path is a path such as /efm, not %q", k.ContextPath)
+	}
+	if _, ok := clientAuths[k.ClientAuth]; !ok {
+		return config.Invalid.Field("console.client_auth", "console.client_auth is none, want or need, not %q", k.ClientAuth)
+	}
+	if k.TLS && k.KeyStore == "" {
+		return config.Invalid.Field("console.key_store", "console.tls needs console.key_store")
+	}
+	return nil
+}
+
+// consoleTLS is the identity of the console's port; nil where it has none of its own.
+func (c *Config) consoleTLS(now clock.Clock, log *slog.Logger) (*keystore.Store, error) {
+	k := c.Console
+	if !k.TLS {
+		return nil, nil
+	}
+	id, err := keystore.Open(keystore.Config{KeyStore: k.KeyStore, Password: k.Password, KeyPassword: k.KeyPassword,
+		TrustStore: k.TrustStore, TrustPassword: k.TrustPassword, Open: k.ClientAuth != "need", Clock: now, Log: log})
+	if err != nil {
+		return nil, config.Invalid.Wrap(err, "cannot use the certificate for console.tls")
+	}
+	return id, nil
+}
