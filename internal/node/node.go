@@ -164,6 +164,9 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		handler http.Handler
 		ln      net.Listener
 	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"console", f.console, l.console}, {"status", f.status, l.status}} {
+		if c.Cluster.Enabled && h.handler != f.status {
+			h.handler = fresh(b.store, h.handler)
+		}
 		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: discardLog()}
 		ln := h.ln
