@@ -294,3 +294,149 @@ func TestTwoOfThreeNodesMayFall(t *testing.T) {
 	}
 	t.Logf("%d reads; %d changes taken, %d not", l.reads.Load(), len(l.changed), l.refused)
 }
+
+// sluice runs the program against a node.
+func (s *site) sluice(n *plat.Node, args ...string) string {
+	s.t.Helper()
+	out, err := plat.Command(nil, append(args, "--data", n.Dir)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("sluice %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// A rolling restart, node by node, as the documents say: drain, stop, start, let it work again.
+// Nobody notices.
+func TestARollingRestartFailsNoRequest(t *testing.T) {
+	s := newSite(t, dbtest.MariaDB(t))
+	s.upstream()
+	if err := s.change(s.admin, "/first"); err != nil {
+		t.Fatal(err)
+	}
+	plat.Until(t, "the route serves", func() error {
+		for _, n := range s.nodes {
+			if code, err := s.get(n.Endpoints.Proxy + "/first"); err != nil || code != 200 {
+				return fmt.Errorf("%d, %w", code, err)
+			}
+		}
+		return nil
+	})
+	l := s.load(4)
+	for i, n := range s.nodes {
+		other := s.nodes[(i+1)%3]
+		name := string(rune('a' + i))
+		if out := s.sluice(other, "node", "drain", name, "--timeout", "30s"); !strings.Contains(out, name+" is drained") {
+			t.Errorf("%s", out)
+		}
+		n.Stop()
+		n.Launch()
+		if out := s.sluice(other, "node", "uncordon", name); !strings.Contains(out, name+" is up") {
+			t.Errorf("%s", out)
+		}
+		l.more(t, 10)
+	}
+	l.stop()
+	for i := range l.failed {
+		if n := l.failed[i].Load(); n > 0 {
+			t.Errorf("client %d saw %d failed requests", i, n)
+		}
+	}
+	if l.refused > 0 || l.last != nil {
+		t.Errorf("%d changes were not taken; last: %v", l.refused, l.last)
+	}
+	t.Logf("%d reads, %d changes", l.reads.Load(), len(l.changed))
+}
+
+// Without the database the gateway serves on and changes are refused; with it all goes on.
+func TestTheDatabaseRestarts(t *testing.T) {
+	server := dbtest.Postgres(t)
+	s := newSite(t, server)
+	s.upstream()
+	if err := s.change(s.admin, "/first"); err != nil {
+		t.Fatal(err)
+	}
+	plat.Until(t, "the route serves", func() error {
+		for _, n := range s.nodes {
+			if code, err := s.get(n.Endpoints.Proxy + "/first"); err != nil || code != 200 {
+				return fmt.Errorf("%d, %w", code, err)
+			}
+		}
+		return nil
+	})
+	l := s.load(2)
+	l.more(t, 5)
+	server.Stop(t)
+	plat.Until(t, "changes are refused", func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.refused == 0 {
+			return errors.New("none was")
+		}
+		return nil
+	})
+	server.Start(t)
+	l.more(t, 5)
+	l.stop()
+	for i := range l.failed {
+		if n := l.failed[i].Load(); n > 0 {
+			t.Errorf("client %d saw %d failed requests; last: %v", i, n, l.last)
+		}
+	}
+	for _, n := range s.nodes {
+		s.holds(l, n)
+	}
+}
+
+// Nodes that cannot reach each other, but reach the database, serve on and see each other's
+// changes.
+func TestThePartitionedNodesServeOn(t *testing.T) {
+	s := newSite(t, dbtest.Postgres(t))
+	s.upstream()
+	peers := func(n *plat.Node, want int) error {
+		var st struct{ Peers []string }
+		name := string(rune('a' + indexOf(s.nodes, n)))
+		if err := n.Call("GET", "/api/v1/cluster/nodes/"+name, nil, &st); err != nil {
+			return err
+		}
+		if len(st.Peers) != want {
+			return fmt.Errorf("%s is connected with %v", name, st.Peers)
+		}
+		return nil
+	}
+	for _, n := range s.nodes {
+		plat.Until(t, "all nodes are connected", func() error { return peers(n, 2) })
+	}
+	s.lan.Split(s.lan.Hosts[:1], s.lan.Hosts[1:])
+	plat.Until(t, "the first is cut off", func() error { return peers(s.nodes[0], 0) })
+	for i, n := range s.nodes {
+		path := fmt.Sprintf("/parted%d", i)
+		if err := s.change(n.Endpoints.KongAdmin, path); err != nil {
+			t.Fatal(err)
+		}
+		made := time.Now()
+		for _, other := range s.nodes {
+			plat.Until(t, "the change comes through", func() error {
+				if code, err := s.get(other.Endpoints.Proxy + path); err != nil || code != 200 {
+					return fmt.Errorf("%d, %w", code, err)
+				}
+				return nil
+			})
+		}
+		if took := time.Since(made); took > 2*time.Second {
+			t.Errorf("a change took %s across the partition", took)
+		}
+	}
+	s.lan.Heal()
+	for _, n := range s.nodes {
+		plat.Until(t, "all nodes are connected again", func() error { return peers(n, 2) })
+	}
+}
+
+func indexOf(nodes []*plat.Node, n *plat.Node) int {
+	for i := range nodes {
+		if nodes[i] == n {
+			return i
+		}
+	}
+	return -1
+}

@@ -44,7 +44,13 @@ type clustered struct {
 	// parts and busy tell of the node's other floors, once they stand.
 	parts atomic.Pointer[func() []cluster.Part]
 	busy  atomic.Pointer[func() int64]
+	// drain ends connections, or lets them be.
+	drain atomic.Pointer[func(on bool)]
 }
+
+// drainAfter is how long after the order to drain connections are ended: load balancers must
+// have seen by then that the node is not ready.
+const drainAfter = 2 * time.Second
 
 // openCluster begins the node's session, after it has made sure that the node fits in.
 func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln net.Listener, undo *undo) (*clustered, error) {
@@ -77,6 +83,17 @@ func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln 
 			return 0
 		},
 		Peers: k.peers,
+		Drain: func(on bool) {
+			wait := drainAfter
+			if !on {
+				wait = 0
+			}
+			time.AfterFunc(wait, func() {
+				if f := k.drain.Load(); f != nil && k.service.Draining() == on {
+					(*f)(on)
+				}
+			})
+		},
 	})
 	leases := lease.Config{Node: self.Node}
 	if c.Cluster.Enabled {
@@ -160,7 +177,7 @@ func (k *clustered) join(ctx context.Context, c *Config, b *base) error {
 }
 
 // tell lets the other nodes know what this one runs.
-func (k *clustered) tell(c *Config, local bool, busy func() int64) {
+func (k *clustered) tell(c *Config, local bool, busy func() int64, drain func(on bool)) {
 	data := cluster.Running
 	if !local {
 		if data = cluster.Forwarding; c.Cluster.DataNode == "" {
@@ -179,6 +196,7 @@ func (k *clustered) tell(c *Config, local bool, busy func() int64) {
 	tell := func() []cluster.Part { return parts }
 	k.parts.Store(&tell)
 	k.busy.Store(&busy)
+	k.drain.Store(&drain)
 }
 
 func (k *clustered) peers() []string {

@@ -92,7 +92,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			}
 		},
 	})
-	s.cluster.tell(c, s.local != nil, func() int64 { return f.proxy.Stats().Active.Load() })
+	s.cluster.tell(c, s.local != nil, func() int64 { return f.proxy.Stats().Active.Load() }, f.proxy.Drain)
 	storeReachable := func() bool { return b.store.Silence() < 5*time.Second }
 	s.observers.node = func() prometheus.Node {
 		st := f.proxy.Stats()

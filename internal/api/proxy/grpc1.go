@@ -32,7 +32,7 @@ func (w *answer1) head() bool { return w.c.head.Method == "HEAD" }
 
 func (w *answer1) begin(status int, length int64, fields func(add func(name, value string))) error {
 	c := w.c
-	if c.p.stopping.Load() {
+	if c.p.ending() {
 		c.closing = true
 	}
 	bodyless := w.head() || status == 204 || status == 304

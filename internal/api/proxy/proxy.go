@@ -103,6 +103,7 @@ type Proxy struct {
 	date      atomic.Pointer[dated]
 
 	stopping  atomic.Bool
+	draining  atomic.Bool
 	stopped   chan struct{} // closed with stopping
 	closing   sync.Once
 	mu        sync.Mutex
@@ -276,6 +277,19 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Do(p.workers.Close)
 	return err
 }
+
+// Drain lets connections end as soon as nothing is under way on them: those that are idle now,
+// and others with their next answer. New ones are taken, for one request each. Drain(false)
+// lets connections go on again.
+func (p *Proxy) Drain(on bool) {
+	p.draining.Store(on)
+	if on {
+		p.each(closer.drain)
+	}
+}
+
+// ending reports whether a connection ends with the exchange on it.
+func (p *Proxy) ending() bool { return p.stopping.Load() || p.draining.Load() }
 
 func (p *Proxy) each(f func(closer)) {
 	p.mu.Lock()

@@ -39,7 +39,7 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 		length = -1
 	}
 	chunked := length < 0 && !bodyless && c.head.Minor == 1
-	if length < 0 && !bodyless && !chunked || p.stopping.Load() {
+	if length < 0 && !bodyless && !chunked || p.ending() {
 		c.closing = true
 	}
 	out := c.appendAnswer(c.out[:0], x, h)

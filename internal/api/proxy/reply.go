@@ -20,7 +20,7 @@ func (c *clientConn) reply(x *gateway.Exchange) {
 	h := &x.Response.Header
 	body := x.Response.Body
 	bodyless := x.Response.Status == 204 || x.Response.Status == 304
-	if c.p.stopping.Load() || !c.body.Done() && c.head.Expect && !c.sentContinue {
+	if c.p.ending() || !c.body.Done() && c.head.Expect && !c.sentContinue {
 		c.closing = true
 	}
 	out := http1.AppendStatus(c.out[:0], x.Response.Status, "")

@@ -45,7 +45,7 @@ func (p *Proxy) relayWhole(c *clientConn, x *gateway.Exchange, uc *upstreamConn)
 	if x.FiltersBody() {
 		body = p.gw.BodyFilter(x, body, true)
 	}
-	if p.stopping.Load() {
+	if p.ending() {
 		c.closing = true
 	}
 	out := c.appendAnswer(c.out[:0], x, &uc.head)

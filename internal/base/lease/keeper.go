@@ -126,7 +126,14 @@ func (k *Keeper) expire() {
 	k.drop("the control store does not answer")
 }
 
-// look reads which nodes live.
+// Look reads which nodes live, as Run does three times in the TTL.
+func (k *Keeper) Look(ctx context.Context) error {
+	if k.cfg.TTL == 0 {
+		return nil
+	}
+	return k.look(ctx)
+}
+
 func (k *Keeper) look(ctx context.Context) error {
 	asked := time.Now()
 	nodes, err := k.deps.Store.Nodes(ctx)
@@ -280,7 +287,7 @@ func (k *Keeper) Close(ctx context.Context) error {
 	return errors.Join(err, ses.Close(ctx))
 }
 
-// Nodes are the nodes that have or had a session, as of the last renewal.
+// Nodes are the nodes that have or had a session, as of the last look.
 func (k *Keeper) Nodes() []store.Node {
 	k.mu.Lock()
 	defer k.mu.Unlock()

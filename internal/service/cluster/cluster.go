@@ -109,6 +109,8 @@ type Deps struct {
 	Parts func() []Part
 	Busy  func() int64
 	Peers func() []string
+	// Drain, if not nil, is told whether to end connections, when that is ordered anew.
+	Drain func(on bool)
 }
 
 // Service knows the nodes.
@@ -188,6 +190,9 @@ func (s *Service) Run(ctx context.Context) error {
 			o = *doc
 		}
 		changed := s.drain.Swap(o.Drain) != o.Drain
+		if s.deps.Drain != nil && (changed || !begun && o.Drain) {
+			s.deps.Drain(o.Drain)
+		}
 		changed = s.cordoned.Swap(o.Cordoned) != o.Cordoned || changed
 		if changed {
 			s.deps.Log.Info("the node is ordered anew", "cordoned", o.Cordoned, "drain", o.Drain)
@@ -241,7 +246,15 @@ func (s *Service) Nodes(ctx context.Context) ([]Node, error) {
 	if err := s.deps.Auth.Authorize(ctx, ListNodes, s.arn("*")); err != nil {
 		return nil, err
 	}
-	return s.nodes(), nil
+	return s.look(ctx), nil
+}
+
+// look returns the nodes as they are now, or as they were when the database last answered.
+func (s *Service) look(ctx context.Context) []Node {
+	if err := s.keeper.Load().Look(ctx); err != nil {
+		s.deps.Log.Warn("cannot read the nodes", "error", err)
+	}
+	return s.nodes()
 }
 
 // Describe returns one node.
@@ -249,7 +262,7 @@ func (s *Service) Describe(ctx context.Context, node string) (Node, error) {
 	if err := s.deps.Auth.Authorize(ctx, DescribeNode, s.arn(node)); err != nil {
 		return Node{}, err
 	}
-	for _, n := range s.nodes() {
+	for _, n := range s.look(ctx) {
 		if n.Name == node {
 			return n, nil
 		}
@@ -306,7 +319,7 @@ func (s *Service) Cordon(ctx context.Context, node string, on, drain bool) error
 	if err := s.deps.Auth.Authorize(ctx, CordonNode, s.arn(node)); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(s.nodes(), func(n Node) bool { return n.Name == node }) {
+	if !slices.ContainsFunc(s.look(ctx), func(n Node) bool { return n.Name == node }) {
 		return NoSuchNode.Field("node", "there is no node %q", node)
 	}
 	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
@@ -358,7 +371,7 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	}
 	st := Status{Cluster: s.cfg.Cluster, Nodes: map[string]int{}, Leases: s.keeper.Load().Holdings(),
 		Revision: s.deps.Store.Snapshot().Revision(), Silence: s.deps.Store.Silence(), Warnings: []string{}}
-	nodes := s.nodes()
+	nodes := s.look(ctx)
 	up, generation := 0, -1
 	for _, n := range nodes {
 		st.Nodes[n.State]++
