@@ -37,6 +37,7 @@ type dialect struct {
 	forUpdate  string // holds the rows that a SELECT read, where others could write them
 	replaceRow string // ends an INSERT of rows that replaces those there are
 	keepRow    string // ends an INSERT that leaves the row there is
+	newerRow   string // ends an INSERT of rows that replaces those of a lower version
 	numbered   bool   // placeholders are $1, $2 …
 	notify     string // run inside each writing transaction; optional
 	listen     func(ctx context.Context, c Config, pushed chan<- struct{})
@@ -98,6 +99,8 @@ func parseURL(raw string) (*dialect, string, error) {
 			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
 				version = sluice_rows.version + 1, body = excluded.body`,
 			keepRow: " ON CONFLICT DO NOTHING",
+			newerRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
+				version = excluded.version, body = excluded.body WHERE sluice_rows.version <= excluded.version`,
 		}, "file:" + u.Path + "?" + q.Encode(), nil
 	case "postgres", "postgresql":
 		return &dialect{name: "PostgreSQL", driver: "pgx", goose: goose.DialectPostgres, maxConns: 4, numbered: true,
@@ -109,8 +112,10 @@ func parseURL(raw string) (*dialect, string, error) {
 			replaceRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
 				version = sluice_rows.version + 1, body = excluded.body`,
 			keepRow: " ON CONFLICT DO NOTHING",
-			notify:  "SELECT pg_notify('" + notifyChannel + "', '')",
-			listen:  listenPostgres,
+			newerRow: ` ON CONFLICT (collection, keyhash) DO UPDATE SET grouphash = excluded.grouphash, stamp = excluded.stamp,
+				version = excluded.version, body = excluded.body WHERE sluice_rows.version <= excluded.version`,
+			notify: "SELECT pg_notify('" + notifyChannel + "', '')",
+			listen: listenPostgres,
 		}, raw, nil
 	case "mysql", "mariadb":
 		c := mysql.NewConfig()
@@ -139,6 +144,10 @@ func parseURL(raw string) (*dialect, string, error) {
 				ON DUPLICATE KEY UPDATE revision = VALUES(revision), body = VALUES(body)`,
 			replaceRow: ` ON DUPLICATE KEY UPDATE grouphash = VALUES(grouphash), stamp = VALUES(stamp), version = version + 1, body = VALUES(body)`,
 			keepRow:    " ON DUPLICATE KEY UPDATE version = version", // INSERT IGNORE would hide other errors too
+			// Assignments see those to their left, so the version comes last.
+			newerRow: ` ON DUPLICATE KEY UPDATE grouphash = IF(VALUES(version) >= version, VALUES(grouphash), grouphash),
+				stamp = IF(VALUES(version) >= version, VALUES(stamp), stamp), body = IF(VALUES(version) >= version, VALUES(body), body),
+				version = GREATEST(version, VALUES(version))`,
 		}, c.FormatDSN(), nil
 	default:
 		return nil, "", BadURL.New("the control store's URL begins with sqlite://, postgres:// or mysql://, not %q", u.Scheme+"://")

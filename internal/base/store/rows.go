@@ -164,8 +164,20 @@ func (r *Rows[T]) Nth(ctx context.Context, group string, n int) (Place, bool, er
 // Put writes documents, whatever was there before. Each row is written whole or not at
 // all, but an error may leave some written.
 func (r *Rows[T]) Put(ctx context.Context, docs map[string]*T) error {
+	return r.put(ctx, docs, func(*T) int64 { return 1 }, r.s.dia.replaceRow)
+}
+
+// PutNewer writes documents that are not older than what is there: rank, which must not be
+// negative, says of two which is newer. Whoever writes in whatever order, the newest stays.
+// Rows of a table that it writes are written by nothing else.
+func (r *Rows[T]) PutNewer(ctx context.Context, docs map[string]*T, rank func(*T) int64) error {
+	return r.put(ctx, docs, rank, r.s.dia.newerRow)
+}
+
+func (r *Rows[T]) put(ctx context.Context, docs map[string]*T, rank func(*T) int64, replace string) error {
 	type sealed struct {
 		place, group, body []byte
+		version            int64
 	}
 	writes := make([]sealed, 0, len(docs))
 	for key, doc := range docs {
@@ -174,17 +186,17 @@ func (r *Rows[T]) Put(ctx context.Context, docs map[string]*T) error {
 		if err != nil {
 			return err
 		}
-		writes = append(writes, sealed{place[:], r.groupHash(r.group(doc)), body})
+		writes = append(writes, sealed{place[:], r.groupHash(r.group(doc)), body, rank(doc)})
 	}
 	// One order for all writers, so that two never wait for each other.
 	slices.SortFunc(writes, func(a, b sealed) int { return bytes.Compare(a.place, b.place) })
 	for chunk := range slices.Chunk(writes, maxRowsStatement) {
-		args := make([]any, 0, 4*len(chunk))
+		args := make([]any, 0, 5*len(chunk))
 		for _, w := range chunk {
-			args = append(args, r.name, w.place, w.group, w.body)
+			args = append(args, r.name, w.place, w.group, w.version, w.body)
 		}
-		values := strings.TrimSuffix(strings.Repeat("(?, ?, ?, "+r.s.dia.now+", 1, ?), ", len(chunk)), ", ")
-		q := "INSERT INTO sluice_rows (collection, keyhash, grouphash, stamp, version, body) VALUES " + values + r.s.dia.replaceRow
+		values := strings.TrimSuffix(strings.Repeat("(?, ?, ?, "+r.s.dia.now+", ?, ?), ", len(chunk)), ", ")
+		q := "INSERT INTO sluice_rows (collection, keyhash, grouphash, stamp, version, body) VALUES " + values + replace
 		if _, err := r.s.db.ExecContext(ctx, r.s.dia.rebind(q), args...); err != nil {
 			return Unreachable.Wrap(err, "cannot write %s", r.name)
 		}

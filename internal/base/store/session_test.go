@@ -228,6 +228,20 @@ func (e engine) testRows(t *testing.T) {
 		t.Errorf("%d rows moved to the group, %v", n, err)
 	}
 
+	// The newest stays, in whatever order they come.
+	ranked := store.OpenRows(s, "ranked", func(d *thing) string { return d.Class })
+	for _, n := range []int{2, 1, 3, 2, 3, 1} {
+		if err := ranked.PutNewer(ctx, map[string]*thing{"one": {Class: time.Duration(n).String(), N: n}, "other" + time.Duration(n).String(): {N: n}}, func(d *thing) int64 { return int64(d.N) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if row, ok, err := ranked.Get(ctx, "one"); err != nil || !ok || row.Doc.N != 3 {
+		t.Errorf("the newest is not kept: %+v, %v", row, err)
+	}
+	if n, err := ranked.Count(ctx, "3ns"); err != nil || n != 1 {
+		t.Errorf("%d rows are in the newest's group, %v", n, err)
+	}
+
 	// Age is by the database's clock.
 	until := func(what string, ok func() bool) {
 		t.Helper()
