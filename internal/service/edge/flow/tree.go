@@ -172,6 +172,12 @@ func (f *Flow) canon() {
 	}
 	ends := map[string]End{}
 	for g := range f.Root.groups() {
+		if g.Concurrency == unbounded {
+			g.Concurrency = ""
+		}
+		if g.Outbound == whenAvailable {
+			g.Outbound = ""
+		}
 		sortByID(g.Processors)
 		sortByID(g.Services)
 		sortByID(g.Inputs)
@@ -184,7 +190,9 @@ func (f *Flow) canon() {
 			p = p.clone().(*Processor)
 			p.AutoTerminated = set(p.AutoTerminated)
 			if p.Retry != nil {
-				p.Retry.Relationships = set(p.Retry.Relationships)
+				if p.Retry.Relationships = set(p.Retry.Relationships); p.Retry.Relationships == nil {
+					p.Retry = nil // nothing is tried again
+				}
 			}
 			g.Processors[i] = p
 		}
@@ -192,6 +200,11 @@ func (f *Flow) canon() {
 			r = r.clone().(*RemoteGroup)
 			for _, ports := range [][]*RemotePort{r.Inputs, r.Outputs} {
 				slices.SortStableFunc(ports, func(a, b *RemotePort) int { return cmp.Compare(a.ID, b.ID) })
+			}
+			for _, p := range slices.Concat(r.Inputs, r.Outputs) {
+				if p.TargetID == p.ID {
+					p.TargetID = ""
+				}
 			}
 			for _, p := range r.Inputs {
 				ends[p.ID] = End{p.ID, KindRemoteInput, r.ID}
