@@ -40,6 +40,8 @@ const (
 	newcomer   = 5 * time.Second
 	maxBeacon  = 1 << 10
 	timeToLive = 2 // hops, as JGroups has it
+	// maxStrangers bounds the addresses that are met of nodes that do not know the key.
+	maxStrangers = 8
 )
 
 // Run announces this node and tells of others.
@@ -74,6 +76,7 @@ func (m Multicast) Run(ctx context.Context, found func(addresses ...string)) err
 		return err
 	}
 	go m.announce(ctx, conn, group, interfaces, said)
+	strangers := map[string]bool{}
 	buf := make([]byte, maxBeacon+1)
 	for {
 		n, _, _, err := conn.ReadFrom(buf)
@@ -84,12 +87,19 @@ func (m Multicast) Run(ctx context.Context, found func(addresses ...string)) err
 			return fmt.Errorf("discover: listening for announcements: %w", err)
 		}
 		var b beacon
-		if n > maxBeacon || json.Unmarshal(buf[:n], &b) != nil || b.Cluster != m.Cluster || !hmac.Equal(b.Proof, m.proof(b.Address)) {
+		if n > maxBeacon || json.Unmarshal(buf[:n], &b) != nil || b.Cluster != m.Cluster || b.Address == m.Advertise {
 			continue // another cluster's, or nonsense
 		}
-		if b.Address != m.Advertise {
-			found(b.Address)
+		if !hmac.Equal(b.Proof, m.proof(b.Address)) {
+			// A node over another database has another key. That the two do not fit must be
+			// found, so it is met; a liar's addresses cost a few connections, and no more.
+			if strangers[b.Address] || len(strangers) == maxStrangers {
+				continue
+			}
+			strangers[b.Address] = true
+			m.Log.Warn("a node announces the same cluster with another key", "address", b.Address)
 		}
+		found(b.Address)
 	}
 }
 
