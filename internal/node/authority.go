@@ -78,7 +78,11 @@ func serial() *big.Int {
 
 // pem is the authority's certificate, for clients to trust.
 func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	return certificatePEM(a.cert.Raw)
+}
+
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // server returns a TLS configuration with a fresh certificate for host and loopback.

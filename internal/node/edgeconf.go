@@ -29,6 +29,8 @@ type ConsoleConfig struct {
 type EdgeConfig struct {
 	Manifest string `yaml:"manifest" doc:"which agent manifest a class has: first-in, last-in, or static for the one that is assigned to it"`
 
+	RequireCertificate bool `yaml:"require_certificate" doc:"refuse agents that show no certificate of this platform's authority, which they get by enrolling"`
+
 	MaxHeartbeat    time.Duration `yaml:"max_heartbeat_interval" doc:"an agent that is silent for longer is missing"`
 	MaxHeartbeatFor string        `yaml:"max_heartbeat_interval_for" doc:"the same for classes of their own, CLASS=DURATION separated by commas; 0s watches none of the class"`
 

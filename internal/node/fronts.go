@@ -149,9 +149,9 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			return nil
 		}}})
 	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
-	f.console = console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
+	f.console = openAgentFront(c, b, s, ca, console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
 		c.Console.ContextPath + "/actuator/": http.StripPrefix(c.Console.ContextPath, f.status.Actuator()),
 		"/rest/":                             mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
-	}})
+	}}))
 	return f, nil
 }

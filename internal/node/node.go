@@ -65,7 +65,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 		access = log
 	}
 	m := newMetrics(access)
-	s, err := openServices(ctx, c, b, m, listeners, undo)
+	s, err := openServices(ctx, c, b, m, ca, listeners, undo)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		handler http.Handler
 		ln      net.Listener
 	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"console", f.console, l.console}, {"status", f.status, l.status}} {
-		if c.Cluster.Enabled && h.handler != f.status {
+		if c.Cluster.Enabled && h.ln != l.status && h.ln != l.console {
 			h.handler = fresh(b.store, h.handler)
 		}
 		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -173,6 +173,10 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		switch {
 		case ln == l.console && f.consoleTLS != nil:
 			ln = tls.NewListener(ln, f.consoleTLS)
+		case c.TLS && ln == l.console:
+			agents := f.tls.Clone()
+			agents.ClientAuth = tls.RequestClientCert // who shows one is an agent, perhaps
+			ln = tls.NewListener(ln, agents)
 		case c.TLS:
 			ln = tls.NewListener(ln, f.tls)
 		}

@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/audit"
+	"sluice.dev/sluice/internal/service/edge"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/iam"
 	"sluice.dev/sluice/internal/service/kms"
@@ -70,12 +71,13 @@ type services struct {
 	kms        *kms.Service
 	gateway    *gateway.Gateway
 	references *gateway.ReferenceCache
+	edge       *edge.Service
 	audit      *audit.Log
 	observers  *observers
 	staple     func(*tls.Certificate) *tls.Certificate // nil: no OCSP answers
 }
 
-func openServices(ctx context.Context, c *Config, b *base, m *metrics, l *listeners, undo *undo) (*services, error) {
+func openServices(ctx context.Context, c *Config, b *base, m *metrics, ca *authority, l *listeners, undo *undo) (*services, error) {
 	s := new(services)
 	var err error
 	if s.iam, err = iam.New(iam.Config{Account: c.Account},
@@ -99,11 +101,12 @@ func openServices(ctx context.Context, c *Config, b *base, m *metrics, l *listen
 	if err := s.openGateway(ctx, c, b, m, undo); err != nil {
 		return nil, err
 	}
+	s.openEdge(c, b, ca)
 	s.cluster.serveLocal(s, c)
 	if err := s.cluster.join(ctx, c, b); err != nil {
 		return nil, err
 	}
-	loops["gateway"], loops["audit"] = s.gateway.Run, s.audit.Run
+	loops["gateway"], loops["audit"], loops["edge"] = s.gateway.Run, s.audit.Run, s.edge.Run
 	for name, loop := range loops {
 		b.jobs.Go(name, loop)
 	}

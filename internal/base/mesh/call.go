@@ -51,6 +51,29 @@ func (m *Mesh) Call(ctx context.Context, node, topic string, body []byte) ([]byt
 	return out, nil
 }
 
+// askWithin is how long Ask waits for the slowest node.
+const askWithin = 2 * time.Second
+
+// Ask asks all peers at once and returns the answers that came in time, by node.
+func (m *Mesh) Ask(ctx context.Context, topic string, body []byte) map[string][]byte {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	out := map[string][]byte{}
+	for _, p := range m.Peers() {
+		all.Go(func() {
+			if answer, err := m.Call(ctx, p.Node, topic, body); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				out[p.Node] = answer
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
 func orCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice.dev/sluice/internal/api/c2"
+	"sluice.dev/sluice/internal/api/console"
+	"sluice.dev/sluice/internal/base/mesh"
+	"sluice.dev/sluice/internal/service/edge"
+)
+
+// openEdge makes the service of the agents, which other nodes may ask too.
+func (s *services) openEdge(c *Config, b *base, ca *authority) {
+	deps := edge.Deps{Store: b.store, Auth: s.iam, Leases: s.cluster.keeper, Authority: ca, Clock: b.clock, Log: b.log}
+	if s.cluster.mesh != nil {
+		deps.Peers = s.cluster.mesh
+	}
+	s.edge = edge.New(edge.Config{Account: c.Account, Region: c.Region, Node: s.cluster.service.Self(), MaxSilence: c.Edge.MaxHeartbeat,
+		AnswerWithin: c.Edge.DeployedTimeout, Strategy: edge.Strategy(c.Edge.Manifest), RequireCertificate: c.Edge.RequireCertificate}, deps)
+	if s.cluster.mesh == nil {
+		return
+	}
+	for topic, answer := range s.edge.Topics() {
+		s.cluster.mesh.OnCall(topic, mesh.Handler(answer))
+	}
+	for topic, hear := range s.edge.News() {
+		s.cluster.mesh.OnCast(topic, hear)
+	}
+}
+
+// agentScheme marks the certificates of agents: sluice-agent:ID. Others that the authority
+// issues make nobody an agent.
+const agentScheme = "sluice-agent"
+
+// IssueAgent signs a certificate for an agent's key.
+func (a *authority) IssueAgent(key any, agent string, until time.Time) (cert, ca []byte, err error) {
+	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: agent, OrganizationalUnit: []string{"Sluice agents"}},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, URIs: []*url.URL{{Scheme: agentScheme, Opaque: url.PathEscape(agent)}}}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return certificatePEM(der), a.pem(), nil
+}
+
+// Roots are what agents' certificates are verified with.
+func (a *authority) Roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// agentCerts tells which agent has shown a certificate. What was verified is remembered, as
+// an agent shows the same one with every heartbeat.
+type agentCerts struct {
+	roots *x509.CertPool
+	mu    sync.Mutex
+	known map[[32]byte]string
+}
+
+// maxAgentCerts bounds how many certificates are remembered.
+const maxAgentCerts = 200_000
+
+func (c *agentCerts) agent(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return ""
+	}
+	cert := r.TLS.PeerCertificates[0]
+	if time.Now().After(cert.NotAfter) {
+		return ""
+	}
+	sum := sha256.Sum256(cert.Raw)
+	c.mu.Lock()
+	agent, ok := c.known[sum]
+	c.mu.Unlock()
+	if ok {
+		return agent
+	}
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: c.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
+		for _, u := range cert.URIs {
+			if id, err := url.PathUnescape(u.Opaque); err == nil && u.Scheme == agentScheme && id == cert.Subject.CommonName {
+				agent = id
+			}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) >= maxAgentCerts {
+		clear(c.known)
+	}
+	c.known[sum] = agent
+	return agent
+}
+
+// openAgentFront is the part of the console's port that agents use. Operators' parts look at
+// the newest revision first, in a cluster; agents, of which there are many, do not.
+func openAgentFront(c *Config, b *base, s *services, ca *authority, operators http.Handler) http.Handler {
+	certs := &agentCerts{roots: ca.Roots(), known: map[[32]byte]string{}}
+	agents := c2.New(c2.Config{Context: c.Console.ContextPath}, c2.Deps{Edge: s.edge, Log: b.log, Agent: certs.agent,
+		Fail: func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
+	if c.Cluster.Enabled {
+		operators = fresh(b.store, operators)
+	}
+	own := []string{c.Console.ContextPath + "/api/c2-protocol/", "/c2/", c.Console.ContextPath + "/api/agent-deployer/enroll", c.Console.ContextPath + "/api/agent-deployer/renew"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, prefix := range own {
+			if strings.HasPrefix(r.URL.Path, prefix) {
+				agents.ServeHTTP(w, r)
+				return
+			}
+		}
+		operators.ServeHTTP(w, r)
+	})
+}

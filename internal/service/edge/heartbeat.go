@@ -1,0 +1,415 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"sluice.dev/sluice/internal/base/store"
+)
+
+// maxManifest bounds a manifest as it is sent.
+const maxManifest = 8 << 20
+
+// check refuses what is no heartbeat.
+func (h *Heartbeat) check() error {
+	if err := checkName("agentInfo.identifier", h.Agent); err != nil {
+		return err
+	}
+	if err := checkName("agentInfo.agentClass", h.Class); err != nil {
+		return err
+	}
+	for field, s := range map[string]string{"agentInfo.agentManifestHash": h.ManifestHash, "flowInfo.flowId": h.FlowID, "resourceInfo.hash": h.ResourceHash,
+		"deviceInfo.identifier": h.Device.ID, "deviceInfo.networkInfo.hostname": h.Device.Hostname, "deviceInfo.networkInfo.ipAddress": h.Device.IP,
+		"deviceInfo.systemInfo.operatingSystem": h.Device.OS, "deviceInfo.systemInfo.machineArch": h.Device.Arch, "flowInfo.runStatus": h.RunStatus} {
+		if len(s) > 512 {
+			return Invalid.Field(field, "%s is longer than 512 bytes", field)
+		}
+	}
+	if len(h.Manifest) > maxManifest {
+		return TooLarge.Field("agentInfo.agentManifest", "the manifest is larger than %d bytes", maxManifest)
+	}
+	return nil
+}
+
+// authenticate makes sure that an agent is who it says.
+func (s *Service) authenticate(p Peer, agent string) error {
+	switch {
+	case p.Agent == "" && s.cfg.RequireCertificate:
+		return NoIdentity.New("agents must show a certificate of this platform: enrol with sluice agent enroll")
+	case p.Agent != "" && agent != "" && p.Agent != agent:
+		return WrongIdentity.Field("agentInfo.identifier", "the certificate belongs to another agent than %q", agent)
+	}
+	return nil
+}
+
+// Heartbeat takes an agent's report and returns what the agent is to do.
+func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation, err error) {
+	defer func() {
+		if err != nil {
+			s.counts.Refused.Add(1)
+		}
+	}()
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	if err := s.authenticate(h.Peer, h.Agent); err != nil {
+		return nil, err
+	}
+	s.counts.Heartbeats.Add(1)
+	if err := s.ensureClass(ctx, h.Class); err != nil {
+		return nil, err
+	}
+	ask, err := s.learn(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	s.intern(h)
+	sh := s.shard(h.Agent)
+	sh.mu.Lock()
+	l := sh.agents[h.Agent]
+	if l == nil {
+		sh.mu.Unlock()
+		read, err := s.remember(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		sh.mu.Lock()
+		if l = sh.agents[h.Agent]; l == nil {
+			l = read
+			sh.agents[h.Agent] = l
+			s.known.Add(1)
+		}
+	}
+	now := s.deps.Clock.Now()
+	was := l.Presence
+	shared := l.otherDevice(h.Device.ID, now)
+	changed := l.note(h, now, s.cfg.MaxSilence)
+	if shared && age(now, l.Shared) > time.Minute {
+		l.Shared, changed = now, true
+	} else {
+		shared = false
+	}
+	ops, steps := s.decide(l, h, now)
+	row := l.Agent
+	sh.mu.Unlock()
+
+	if ask {
+		ops = append(ops, Operation{ID: operationID(describeOrder, 0, s.store.agents.Place(h.Agent)), Operation: "DESCRIBE", Operand: "manifest"})
+	}
+	if changed {
+		s.writer.agent(row)
+	}
+	for _, p := range steps {
+		s.writer.step(p)
+	}
+	s.tell(h, was, shared)
+	if len(h.Raw) > 0 {
+		s.details.put(h.Agent, now, h.Raw)
+	}
+	s.counts.Operations.Add(int64(len(ops)))
+	return ops, nil
+}
+
+// describeOrder is the order of what nobody ordered: to tell the manifest.
+const describeOrder = 0
+
+// intern keeps one copy of what many agents say alike.
+func (s *Service) intern(h *Heartbeat) {
+	for _, t := range []*string{&h.Class, &h.ManifestHash, &h.FlowID, &h.RunStatus, &h.ResourceHash, &h.Device.OS, &h.Device.Arch} {
+		if *t != "" {
+			*t = s.names.of(*t)
+		}
+	}
+}
+
+// tell makes events of what a heartbeat shows.
+func (s *Service) tell(h *Heartbeat, was Presence, shared bool) {
+	switch was {
+	case "":
+		s.event(Event{Level: "INFO", Class: h.Class, Agent: h.Agent, Type: "agent registered", Message: "the agent reported for the first time, from " + h.Peer.Address})
+	case Missing:
+		s.event(Event{Level: "INFO", Class: h.Class, Agent: h.Agent, Type: "agent online", Message: "the agent reports again"})
+	}
+	if shared {
+		s.event(Event{Level: "WARN", Class: h.Class, Agent: h.Agent, Type: "identifier shared", Message: "two devices report under one agent identifier"})
+	}
+}
+
+// flapping is how soon a device must come back for its id to be called shared.
+const flapping = 10 * time.Minute
+
+// otherDevice notes which device an agent runs on and reports whether the one before has come
+// back, which a moved agent's does not.
+func (l *live) otherDevice(device string, now time.Time) (shared bool) {
+	if device == "" || l.Device.ID == "" || device == l.Device.ID {
+		return false
+	}
+	shared = device == l.before && now.UnixMilli()-l.changed < flapping.Milliseconds()
+	l.before, l.changed = l.Device.ID, now.UnixMilli()
+	return shared
+}
+
+// remember reads an agent that this node does not know yet, with its progress.
+func (s *Service) remember(ctx context.Context, h *Heartbeat) (*live, error) {
+	if s.known.Load() >= int64(s.cfg.MaxAgents) {
+		s.forgetSome()
+	}
+	now := s.deps.Clock.Now()
+	l := &live{Agent: Agent{ID: h.Agent, First: now}, place: s.store.agents.Place(h.Agent)}
+	row, ok, err := s.store.agents.Get(ctx, h.Agent)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		l.Agent, l.seen = *row.Doc, now.Add(-row.Age).UnixMilli()
+		for _, t := range []*string{&l.Class, &l.ManifestHash, &l.FlowID, &l.RunStatus, &l.ResourceHash, &l.Device.OS, &l.Device.Arch} {
+			*t = s.names.of(*t)
+		}
+	}
+	if !ok {
+		return l, nil // nothing was ever ordered of it
+	}
+	for _, order := range s.openOrders(s.deps.Store.Snapshot(), h.Class, h.Agent) {
+		p, ok, err := s.store.progress.Get(ctx, progressKey(order, h.Agent))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			l.progress()[order] = p.Doc
+		}
+	}
+	return l, nil
+}
+
+func (l *live) progress() map[int64]*Progress {
+	if l.open == nil {
+		l.open = map[int64]*Progress{}
+	}
+	return l.open
+}
+
+// forgetSome drops agents of one shard that this node has not heard of for a while, or any.
+func (s *Service) forgetSome() {
+	now := s.deps.Clock.Now().UnixMilli()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for id, l := range sh.agents {
+			if now-l.seen > s.cfg.MaxSilence.Milliseconds() || s.known.Load() > int64(s.cfg.MaxAgents)*9/10 {
+				delete(sh.agents, id)
+				s.known.Add(-1)
+			}
+		}
+		sh.mu.Unlock()
+		if s.known.Load() < int64(s.cfg.MaxAgents)*9/10 {
+			return
+		}
+	}
+}
+
+// decide returns the operations that an agent gets now, and the progress that follows. The
+// lock of the agent's shard is held.
+func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation, steps []Progress) {
+	snap := s.deps.Store.Snapshot()
+	class, ok := s.store.classes.Get(snap, l.Class)
+	if !ok {
+		return nil, nil
+	}
+	send := func(order int64, kind, operand string, args func() map[string]any) {
+		p := l.open[order]
+		switch {
+		case p == nil:
+			p = &Progress{Order: order, Agent: l.ID, State: Queued}
+		case p.State.ended():
+			return
+		case p.State == Deployed && now.Sub(p.Deployed) < s.cfg.AnswerWithin:
+			return
+		case p.Attempt >= MaxAttempts:
+			p = p.to(Failed, "the agent did not answer", now)
+			l.progress()[order] = p
+			steps = append(steps, *p)
+			return
+		}
+		if !s.supports(snap, l.ManifestHash, kind, operand) {
+			if l.ManifestHash == "" || !s.store.manifests.Has(snap, l.ManifestHash) {
+				return // it is not known yet what the agent can do
+			}
+			p = p.to(Failed, "the agent's manifest does not support "+kind+" "+operand, now)
+			l.progress()[order] = p
+			steps = append(steps, *p)
+			return
+		}
+		next := *p
+		next.State, next.Attempt, next.Deployed, next.Updated = Deployed, p.Attempt+1, now, now
+		l.progress()[order] = &next
+		steps = append(steps, next)
+		ops = append(ops, Operation{ID: operationID(order, next.Attempt, l.place), Operation: kind, Operand: operand, Args: args()})
+	}
+	settle := func(order int64, why string) {
+		p := l.open[order]
+		if p == nil {
+			p = &Progress{Order: order, Agent: l.ID, State: Queued}
+		}
+		if !p.State.ended() {
+			p = p.to(Done, why, now)
+			l.progress()[order] = p
+			steps = append(steps, *p)
+		}
+	}
+	if version, order := s.target(snap, class, l.place); version != "" {
+		if h.FlowID == version {
+			settle(order, "the agent reports the flow")
+		} else {
+			if p := l.open[order]; p != nil && p.State == Done {
+				// It had the flow and lost it, as an agent of C++ does that restarts.
+				delete(l.open, order)
+			}
+			send(order, "UPDATE", "configuration", func() map[string]any { return flowArgs(version, l.ID) })
+		}
+	}
+	if class.ResourceOrder != 0 {
+		if h.ResourceHash == class.ResourceHash {
+			settle(class.ResourceOrder, "the agent reports the resources")
+		} else {
+			if p := l.open[class.ResourceOrder]; p != nil && p.State == Done {
+				delete(l.open, class.ResourceOrder)
+			}
+			send(class.ResourceOrder, "SYNC", "resource", func() map[string]any { return s.resourceArgs(snap, class) })
+		}
+	}
+	for _, o := range s.ordersFor(snap, l.Class, l.ID) {
+		send(o.Number, o.Operation, o.Operand, func() map[string]any { return s.orderArgs(snap, o) })
+	}
+	return ops, steps
+}
+
+// to is progress one step on. A state that was reached is not left for an earlier one.
+func (p Progress) to(state State, details string, now time.Time) *Progress {
+	p.State, p.Details, p.Updated = state, details, now
+	return &p
+}
+
+// target is the version of the flow that an agent at a place is to run, and the order that
+// says so.
+func (s *Service) target(r store.Reader, c *Class, place store.Place) (version string, order int64) {
+	if c.Rollout != 0 {
+		if ro, ok := s.store.rollouts.Get(r, orderKey(c.Rollout)); ok && place.Part() < ro.Admitted {
+			return ro.Version, ro.Number
+		}
+	}
+	return c.Version, c.Order
+}
+
+// Acknowledge takes what an agent says of an operation.
+func (s *Service) Acknowledge(ctx context.Context, r *Result) error {
+	if err := s.authenticate(r.Peer, r.Agent); err != nil {
+		return err
+	}
+	state, ok := outcomes[r.State]
+	if !ok {
+		return Invalid.Field("operationState.state", "an operation cannot be %q", clip(r.State))
+	}
+	if len(r.Details) > 8<<10 {
+		r.Details = r.Details[:8<<10]
+	}
+	s.counts.Acknowledgements.Add(1)
+	if r.Report != nil {
+		if _, err := s.Heartbeat(ctx, r.Report); err != nil { // what it is to do next, the next heartbeat says
+			return err
+		}
+	}
+	order, attempt, after, ok := parseOperationID(r.Operation)
+	if !ok {
+		return NoSuchOrder.Field("operationId", "there is no operation %q", clip(r.Operation))
+	}
+	if order == describeOrder {
+		return nil
+	}
+	agent, err := s.whose(ctx, r, order, attempt, after)
+	if err != nil {
+		return err
+	}
+	return s.advance(ctx, agent, order, attempt, state, r)
+}
+
+func clip(s string) string { return s[:min(len(s), 100)] }
+
+// whose finds the agent that an operation was for.
+func (s *Service) whose(ctx context.Context, r *Result, order int64, attempt int, after store.Place) (string, error) {
+	if r.Agent != "" {
+		if operationID(order, attempt, s.store.agents.Place(r.Agent)) != r.Operation {
+			return "", NoSuchOrder.Field("operationId", "the operation %q was not for agent %q", clip(r.Operation), clip(r.Agent))
+		}
+		return r.Agent, nil
+	}
+	for range 2 {
+		rows, err := s.store.agents.Scan(ctx, store.Scan{After: after, Limit: 2})
+		if err != nil {
+			return "", err
+		}
+		for _, row := range rows {
+			if operationID(order, attempt, row.Place) == r.Operation {
+				if r.Peer.Agent != "" && r.Peer.Agent != row.Key {
+					return "", WrongIdentity.Field("operationId", "the operation was for another agent")
+				}
+				return row.Key, nil
+			}
+		}
+		if err := s.written(ctx); err != nil { // the agent may be new
+			return "", err
+		}
+	}
+	return "", NoSuchOrder.Field("operationId", "there is no operation %q", clip(r.Operation))
+}
+
+// advance notes the end of an agent's operation, on whichever node it comes in. It returns
+// when that is durable.
+func (s *Service) advance(ctx context.Context, agent string, order int64, attempt int, state State, r *Result) error {
+	now := s.deps.Clock.Now()
+	end := Progress{Order: order, Agent: agent, State: state, Attempt: attempt, Details: r.State + note(r.Details), Updated: now}
+	class, fresh := s.settle(&end)
+	if !fresh {
+		return nil // known already, or a later attempt is under way
+	}
+	if class == "" {
+		row, ok, err := s.store.agents.Get(ctx, agent)
+		if err != nil {
+			return err
+		}
+		if ok {
+			class = row.Doc.Class
+		}
+	}
+	level := "INFO"
+	if state == Failed {
+		level = "ERROR"
+	}
+	s.writer.step(end)
+	s.event(Event{Level: level, Class: class, Agent: agent, Type: "operation " + string(state), Message: r.Operation + ": " + end.Details})
+	s.spread(&end)
+	return s.written(ctx)
+}
+
+// settle notes the end of an operation in the agent that this node remembers, and reports
+// whether that is news.
+func (s *Service) settle(end *Progress) (class string, fresh bool) {
+	sh := s.shard(end.Agent)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	l := sh.agents[end.Agent]
+	if l == nil {
+		return "", true
+	}
+	if p := l.open[end.Order]; p != nil && (p.State.ended() || end.State == Failed && end.Attempt < p.Attempt) {
+		return l.Class, false
+	}
+	l.progress()[end.Order] = end
+	return l.Class, true
+}
+
+func note(details string) string {
+	if details == "" {
+		return ""
+	}
+	return ": " + details
+}

@@ -1,0 +1,230 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice.dev/sluice/internal/base/store"
+)
+
+// ResourceType says what an agent does with a resource.
+type ResourceType string
+
+// The types of resources.
+const (
+	Asset     ResourceType = "ASSET"     // a file that flows use
+	Extension ResourceType = "EXTENSION" // a component for the agent
+)
+
+// Resource is a file for agents.
+type Resource struct {
+	ID      string       `json:"resourceId"`
+	Name    string       `json:"resourceName"`
+	Type    ResourceType `json:"resourceType"`
+	Path    string       `json:"resourcePath,omitempty"` // directory under the agent's own
+	Digest  string       `json:"digest"`                 // SHA-256, in hex
+	Size    int64        `json:"size"`
+	Created time.Time    `json:"created"`
+	Chunks  int          `json:"-"`
+}
+
+// Bounds of resources.
+const (
+	chunkSize       = 1 << 20
+	maxResource     = 512 << 20
+	maxResources    = 10_000
+	maxResourcesPer = 500 // of a class
+)
+
+// resourcePath is where an agent finds a resource, under the address of the C2 protocol.
+func resourcePath(id string) string { return "resources/" + id }
+
+func chunkKey(resource string, n int) string { return fmt.Sprintf("%s/%d", resource, n) }
+
+// AddResource keeps a file.
+func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (Resource, error) {
+	if err := s.may(ctx, Admin, "*"); err != nil {
+		return Resource{}, err
+	}
+	if err := checkName("resourceName", r.Name); err != nil {
+		return Resource{}, err
+	}
+	if r.Type != Asset && r.Type != Extension {
+		return Resource{}, Invalid.Field("resourceType", "a resource is %s or %s, not %q", Asset, Extension, clip(string(r.Type)))
+	}
+	if r.Path != "" && (path.IsAbs(r.Path) || path.Clean(r.Path) != r.Path || strings.HasPrefix(r.Path, "..") || strings.ContainsAny(r.Path, "\\\x00") || len(r.Path) > maxName) {
+		return Resource{}, Invalid.Field("resourcePath", "%q does not stay under the agent's directory", clip(r.Path))
+	}
+	r.ID, r.Chunks, r.Size = uuid.NewString(), 0, 0
+	sum := sha256.New()
+	// What was begun and not finished is taken away again.
+	kept := false
+	defer func() {
+		if !kept {
+			s.dropChunks(context.WithoutCancel(ctx), r)
+		}
+	}()
+	buf := make([]byte, chunkSize)
+	for {
+		n, err := io.ReadFull(body, buf)
+		if n > 0 {
+			if r.Size += int64(n); r.Size > maxResource {
+				return Resource{}, TooLarge.New("a resource is at most %d MiB", maxResource>>20)
+			}
+			sum.Write(buf[:n])
+			if err := s.store.chunks.Put(ctx, map[string]*chunkRow{chunkKey(r.ID, r.Chunks): {Resource: r.ID, Bytes: buf[:n]}}); err != nil {
+				return Resource{}, err
+			}
+			r.Chunks++
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			return Resource{}, Invalid.Wrap(err, "the file could not be read to its end")
+		}
+	}
+	r.Digest = hex.EncodeToString(sum.Sum(nil))
+	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		if s.store.resources.Len(tx) >= maxResources {
+			return TooMany.New("there are %d resources", maxResources)
+		}
+		if _, _, taken := s.store.resources.Lookup(tx, "name", string(r.Type)+"/"+r.Path+"/"+r.Name); taken {
+			return ResourceExists.Field("resourceName", "there is a resource %q already: delete it first", path.Join(r.Path, r.Name))
+		}
+		r.Created = tx.Now()
+		return s.store.resources.Put(tx, r.ID, &r)
+	})
+	kept = err == nil
+	return r, err
+}
+
+func (s *Service) dropChunks(ctx context.Context, r Resource) {
+	for n := range r.Chunks {
+		if err := s.store.chunks.Delete(ctx, []string{chunkKey(r.ID, n)}); err != nil {
+			s.deps.Log.Warn("a part of a resource is left over", "resource", r.ID, "error", err)
+			return
+		}
+	}
+}
+
+// Resources lists the resources, by name.
+func (s *Service) Resources(ctx context.Context) ([]Resource, error) {
+	if err := s.may(ctx, View, "*"); err != nil {
+		return nil, err
+	}
+	out := []Resource{}
+	for _, r := range s.store.resources.All(s.deps.Store.Snapshot(), "") {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b Resource) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// DeleteResource removes a resource that no class has.
+func (s *Service) DeleteResource(ctx context.Context, id string) error {
+	if err := s.may(ctx, Admin, "*"); err != nil {
+		return err
+	}
+	var gone Resource
+	if err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		r, ok := s.store.resources.Get(tx, id)
+		if !ok {
+			return NoSuchResource.Field("resourceId", "there is no resource %q", clip(id))
+		}
+		for _, c := range s.store.classes.All(tx, "") {
+			if slices.Contains(c.Resources, id) {
+				return ResourceInUse.Field("resourceId", "class %q has the resource", c.Name)
+			}
+		}
+		gone = *r
+		_, err := s.store.resources.Delete(tx, id)
+		return err
+	}); err != nil {
+		return err
+	}
+	s.dropChunks(ctx, gone)
+	return nil
+}
+
+// ReadResource writes a resource's bytes, for an agent whose class has it, or for an operator
+// who may see it.
+func (s *Service) ReadResource(ctx context.Context, id, agent string, p Peer, w io.Writer) (Resource, error) {
+	if err := s.authenticate(p, agent); err != nil {
+		return Resource{}, err
+	}
+	r, ok := s.store.resources.Get(s.deps.Store.Snapshot(), id)
+	if !ok {
+		return Resource{}, NoSuchResource.Field("resourceId", "there is no resource %q", clip(id))
+	}
+	sum := sha256.New()
+	for n := range r.Chunks {
+		row, ok, err := s.store.chunks.Get(ctx, chunkKey(id, n))
+		if err != nil {
+			return *r, err
+		}
+		if !ok {
+			return *r, NoSuchResource.New("a part of the resource is lost")
+		}
+		sum.Write(row.Doc.Bytes)
+		if n == r.Chunks-1 && hex.EncodeToString(sum.Sum(nil)) != r.Digest {
+			return *r, store.Damaged.New("the resource %q is not what was kept", r.Name)
+		}
+		if _, err := w.Write(row.Doc.Bytes); err != nil {
+			return *r, err
+		}
+	}
+	return *r, nil
+}
+
+// ResourceInfo returns what is known of a resource.
+func (s *Service) ResourceInfo(id string) (Resource, bool) {
+	r, ok := s.store.resources.Get(s.deps.Store.Snapshot(), id)
+	if !ok {
+		return Resource{}, false
+	}
+	return *r, true
+}
+
+// assign gives a class resources, in a transaction. Its agents are told by an order.
+func (s *Service) assign(tx *store.Tx, c *Class, ids []string) error {
+	if len(ids) > maxResourcesPer {
+		return TooMany.Field("resources", "a class has at most %d resources", maxResourcesPer)
+	}
+	sum := sha256.New()
+	seen := map[string]bool{}
+	for _, id := range ids {
+		r, ok := s.store.resources.Get(tx, id)
+		if !ok {
+			return NoSuchResource.Field("resources", "there is no resource %q", clip(id))
+		}
+		if seen[id] {
+			return Invalid.Field("resources", "resource %q is listed twice", r.Name)
+		}
+		seen[id] = true
+		fmt.Fprintf(sum, "%s %s %s %s\n", r.Type, r.Path, r.Name, r.Digest)
+	}
+	c.Resources, c.ResourceHash, c.ResourceOrder = ids, hex.EncodeToString(sum.Sum(nil)), tx.Revision()
+	return nil
+}
+
+// resourceArgs are the arguments of SYNC resource: all that the agent is to have.
+func (s *Service) resourceArgs(r store.Reader, c *Class) map[string]any {
+	list := []map[string]any{}
+	for _, id := range c.Resources {
+		if res, ok := s.store.resources.Get(r, id); ok {
+			list = append(list, map[string]any{"resourceId": res.ID, "resourceName": res.Name, "resourceType": string(res.Type), "resourcePath": res.Path,
+				"digest": res.Digest, "hashType": "SHA-256", DownloadArg: Download{Path: resourcePath(res.ID)}})
+		}
+	}
+	return map[string]any{"globalHash": map[string]any{"digest": c.ResourceHash, "hashType": "SHA-256"}, "resourceList": list}
+}
