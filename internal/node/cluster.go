@@ -55,6 +55,10 @@ const drainAfter = 2 * time.Second
 // openCluster begins the node's session, after it has made sure that the node fits in.
 func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln net.Listener, undo *undo) (*clustered, error) {
 	k := new(clustered)
+	server, client, err := c.clusterTLS(b) // first: a key store that cannot be used should cost nothing else
+	if err != nil {
+		return nil, err
+	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = "localhost"
@@ -122,10 +126,6 @@ func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln 
 	b.jobs.Go("orders to the node", k.service.Run)
 	if !c.Cluster.Enabled {
 		return k, nil
-	}
-	server, client, err := c.clusterTLS(b)
-	if err != nil {
-		return nil, err
 	}
 	k.mesh = mesh.New(mesh.Config{Cluster: c.Cluster.Name, Node: c.Cluster.Node, Advertise: c.advertised(), Version: self.Version, Database: b.data.database,
 		Digests: self.Digests, Generation: c.Cluster.Generation, Key: key, Server: server, Client: client}, mesh.Deps{Listener: ln, Log: b.log})
@@ -212,7 +212,7 @@ func (k *clustered) peers() []string {
 // clusterTLS is how nodes prove to each other who they are; nil where they do not.
 func (c *Config) clusterTLS(b *base) (server, client *tls.Config, err error) {
 	k := c.Cluster
-	if !k.TLS {
+	if !k.Enabled || !k.TLS {
 		return nil, nil, nil
 	}
 	id, err := keystore.Open(keystore.Config{KeyStore: k.KeyStore, Password: k.Password, Cert: k.Cert, Key: k.Key, CA: k.CA, Clock: b.clock, Log: b.log})
