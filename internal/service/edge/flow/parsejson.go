@@ -46,6 +46,8 @@ func ParseJSON(text []byte) (*Flow, []Problem, error) {
 	if flow.Root == nil {
 		return nil, nil, Invalid.Field("rootGroup", "rootGroup: missing; a flow.json or a group exported by NiFi is expected")
 	}
+	d.services = map[string]string{}
+	d.instances(*flow.Root)
 	f := &Flow{ID: imported(flow.Root.ID), Threads: flow.Threads, Root: d.group(*flow.Root)}
 	for _, c := range flow.Contexts {
 		f.Contexts = append(f.Contexts, d.context(c))
@@ -67,7 +69,31 @@ func imported(root string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("flow of "+root)).String()
 }
 
-type nifiDecoder struct{ problems []Problem }
+type nifiDecoder struct {
+	problems []Problem
+	services map[string]string // ids of controller services by the ids of their instances
+}
+
+// instances notes the controller services: a flow.json refers to the instances of the NiFi
+// that wrote it, which have other ids than the services in the text.
+func (d *nifiDecoder) instances(g nifiGroup) {
+	for _, s := range g.Services {
+		if s.Instance != "" {
+			d.services[s.Instance] = strings.ToLower(s.ID)
+		}
+	}
+	for _, c := range g.Groups {
+		d.instances(c)
+	}
+}
+
+// encrypted reports whether a value can be read by the NiFi alone that wrote it.
+func encrypted(v string) bool { return strings.HasPrefix(v, "enc{") && strings.HasSuffix(v, "}") }
+
+// lost notes a value that is encrypted.
+func lost(id, field string) Problem {
+	return Problem{ComponentID: id, Field: field, Message: "left out: the value is encrypted for whom it was exported from", Warning: true}
+}
 
 // left notes that a list is left out, unless it is empty.
 func (d *nifiDecoder) left(what string, n int) { d.leftIn("", what, n) }
@@ -91,6 +117,10 @@ func (d *nifiDecoder) context(c nifiContext) *ParameterContext {
 		out.Inherits = nil
 	}
 	for _, p := range c.Parameters {
+		if p.Value != nil && encrypted(*p.Value) {
+			d.problems = append(d.problems, lost(out.ID, "parameters."+p.Name))
+			p.Value = nil
+		}
 		out.Parameters = append(out.Parameters, Parameter{Name: p.Name, Description: p.Description, Sensitive: p.Sensitive, Value: p.Value})
 	}
 	return out
@@ -108,7 +138,7 @@ func (d *nifiDecoder) group(g nifiGroup) *Group {
 	}
 	for _, s := range g.Services {
 		out.Services = append(out.Services, &ControllerService{
-			Head: d.head(s.nifiHead), Type: s.Type, Bundle: or(s.Bundle, Bundle{}), Properties: values(s.Properties),
+			Head: d.head(s.nifiHead), Type: s.Type, Bundle: or(s.Bundle, Bundle{}), Properties: d.values(s.ID, s.Properties),
 			Bulletins: or(s.Bulletins, defaultBulletins), Annotation: s.Annotation, Disabled: s.State == "DISABLED",
 		})
 	}
@@ -146,14 +176,21 @@ func some[T any](in []T) []T {
 }
 
 // values returns properties that have a value.
-func values(in map[string]*string) map[string]string {
+func (d *nifiDecoder) values(id string, in map[string]*string) map[string]string {
 	var out map[string]string
-	for name, v := range in {
-		if v != nil {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		switch v := in[name]; {
+		case v == nil:
+		case encrypted(*v):
+			d.problems = append(d.problems, lost(id, "properties."+name))
+		default:
 			if out == nil {
 				out = map[string]string{}
 			}
 			out[name] = *v
+			if service, ok := d.services[*v]; ok {
+				out[name] = service
+			}
 		}
 	}
 	return out
@@ -161,7 +198,7 @@ func values(in map[string]*string) map[string]string {
 
 func (d *nifiDecoder) processor(p nifiProcessor) *Processor {
 	out := &Processor{
-		Head: d.head(p.nifiHead), Type: p.Type, Bundle: or(p.Bundle, Bundle{}), Properties: values(p.Properties),
+		Head: d.head(p.nifiHead), Type: p.Type, Bundle: or(p.Bundle, Bundle{}), Properties: d.values(p.ID, p.Properties),
 		Strategy: or(p.Strategy, defaultStrategy), Period: or(p.Period, "0 sec"), Tasks: or(p.Tasks, 1),
 		Penalty: or(p.Penalty, defaultPenalty), Yield: or(p.Yield, defaultYield), Bulletins: or(p.Bulletins, defaultBulletins),
 		RunMillis: p.RunMillis, AutoTerminated: p.AutoTerminated, Annotation: p.Annotation, Disabled: p.State == "DISABLED",

@@ -183,7 +183,10 @@ func (d *yamlDecoder) context(y *yamlNode) *ParameterContext {
 	c.Comments = d.text(y, "", "description")
 	d.each(y, func(p *yamlNode) {
 		v := Parameter{Name: d.text(p, "", "name"), Description: d.text(p, "", "description"), Sensitive: d.flag(p, "sensitive")}
-		if s := d.text(p, "", "value"); s != "" || !v.Sensitive {
+		switch s := d.text(p, "", "value"); {
+		case encrypted(s):
+			d.problems = append(d.problems, lost(c.ID, "parameters."+v.Name))
+		case s != "" || !v.Sensitive:
 			v.Value = &s
 		}
 		c.Parameters = append(c.Parameters, v)
@@ -229,6 +232,8 @@ func (d *yamlDecoder) properties(y *yamlNode) map[string]string {
 		case v == nil: // null is no value
 		case !v.scalar:
 			d.fail(v, "expected one text: properties with several values are not taken")
+		case encrypted(v.text):
+			d.problems = append(d.problems, lost(d.text(y, "", "id"), "properties."+name))
 		default:
 			if out == nil {
 				out = map[string]string{}

@@ -59,7 +59,7 @@ func (v *validator) resolve(id, field string, g *Group, d *manifest.Property, c 
 	return literal, err == nil
 }
 
-// parameter checks one reference and reports whether the parameter exists.
+// parameter checks one reference and reports whether it is good.
 func (v *validator) parameter(id, field string, g *Group, d *manifest.Property, c *manifest.Component, name string) bool {
 	if !parameterName.MatchString(name) {
 		v.add(id, field, "#{%s} is no reference: a parameter's name has letters, digits, -, _, . and spaces", name)
@@ -73,8 +73,10 @@ func (v *validator) parameter(id, field string, g *Group, d *manifest.Property, 
 		v.add(id, field, "the property is sensitive and the parameter %q is not", name)
 	case !d.Sensitive && p.Sensitive && !(d.Dynamic && c.SensitiveDynamicProperties):
 		v.add(id, field, "the parameter %q is sensitive and the property is not", name)
+	default:
+		return true
 	}
-	return ok
+	return false // nor is the value looked at: a problem's text must not tell a secret
 }
 
 // matters reports whether the properties that a property depends on make it mean something.

@@ -257,6 +257,35 @@ func TestParseSnapshot(t *testing.T) {
 	}
 }
 
+// A flow.json of a running NiFi refers to services by the ids of instances, and has its
+// secrets encrypted.
+func TestParseRunningFlow(t *testing.T) {
+	f, problems, err := flow.ParseJSON([]byte(`{"encodingVersion": {"majorVersion": 2, "minorVersion": 0}, "maxTimerDrivenThreadCount": 5, "reportingTasks": [{}],
+		"parameterContexts": [{"identifier": "` + id(9) + `", "name": "P", "parameters": [{"name": "s", "sensitive": true, "value": "enc{00ff}"}]}],
+		"rootGroup": {"identifier": "` + id(1) + `", "instanceIdentifier": "Root-Group", "name": "x",
+		"controllerServices": [{"identifier": "` + id(2) + `", "instanceIdentifier": "` + id(3) + `", "name": "TLS", "type": "T", "properties": {"Keystore Password": "enc{00ff}", "a": "b"}}],
+		"processors": [{"identifier": "` + id(4) + `", "name": "p", "type": "P", "properties": {"Service": "` + id(3) + `"}}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for _, p := range problems {
+		fields = append(fields, p.Field)
+	}
+	if !slices.Equal(fields, []string{"reportingTasks", "properties.Keystore Password", "parameters.s"}) {
+		t.Errorf("%q", fields)
+	}
+	if got := f.Root.Processors[0].Properties["Service"]; got != id(2) {
+		t.Errorf("the processor refers to %s", got)
+	}
+	if f.Threads != 5 || f.Contexts[0].Parameters[0].Value != nil || len(f.Root.Services[0].Properties) != 1 {
+		t.Errorf("%+v", f)
+	}
+	if _, err := flow.Apply(f, flow.Change{Action: flow.Delete, ID: id(2), Revision: one}); !flow.InUse.Is(err) {
+		t.Error(err)
+	}
+}
+
 func TestBadImports(t *testing.T) {
 	header := "Flow Controller: {name: x}\n"
 	for name, c := range map[string]struct{ yaml, message string }{
@@ -268,6 +297,10 @@ func TestBadImports(t *testing.T) {
 		"tag":            {"a: !!binary x\n" + header, "tags"},
 		"deep":           {"a: " + strings.Repeat("[", 5000), "nested"},
 		"dashes":         {strings.Repeat("- ", 5000) + "a", "nested"},
+		"empty entries":  {strings.Repeat("-\n", 90_000), "empty"},
+		"nested empty":   {"a:\n" + strings.Repeat(" -\n", 90_000), "empty"},
+		"members alone":  {strings.Repeat("k:\n", 60_000), "no value"},
+		"tokens":         {strings.Repeat("- a\n", 120_000), "tokens"},
 		"a list":         {"- a", "expected a map"},
 		"no header":      {"Processors: []", "Flow Controller"},
 		"old":            {"MiNiFi Config Version: 1\n" + header, "only 3"},

@@ -25,7 +25,7 @@ func Errors(problems []Problem) bool {
 // Validate finds what is wrong with a flow for agents of a manifest, in order of components
 // and fields. Parameters of the class may be given: those that the flow refers to and has
 // not are looked for there. Without a manifest types and their properties are not checked.
-// No message contains a property's or a parameter's value.
+// No message contains the value of a sensitive property or parameter.
 func Validate(f *Flow, m *manifest.Manifest, params ...Params) []Problem {
 	v := &validator{f: f, m: m, look: newLookup(f, params...), out: map[string][]*Connection{}, in: map[string][]*Connection{}, services: map[string]service{}}
 	for g := range f.Root.groups() {

@@ -71,6 +71,7 @@ func TestValidate(t *testing.T) {
 		{"no name of one", "java", 10, func(p p) { p.Properties["File to Tail"] = "#{a/b}" }, "10 properties.File to Tail: #{a/b} is no reference: a parameter's name has letters, digits, -, _, . and spaces"},
 		{"escaped", "java", 10, func(p p) { p.Properties["File to Tail"] = "##{dir}" }, ""},
 		{"sensitive in the open", "java", 10, func(p p) { p.Properties["File to Tail"] = "#{password}" }, `10 properties.File to Tail: the parameter "password" is sensitive and the property is not`},
+		{"sensitive for a service", "java", 11, func(p p) { p.Properties["SSL Context Service"] = "#{password}" }, `11 properties.SSL Context Service: the parameter "password" is sensitive and the property is not`},
 		{"open in a secret", "java", 60, func(s *flow.ControllerService) { s.Properties["Truststore Password"] = "#{host}" }, `60 properties.Truststore Password: the property is sensitive and the parameter "host" is not`},
 		{"more than a secret", "java", 60, func(s *flow.ControllerService) { s.Properties["Truststore Password"] = "x#{password}" }, "60 properties.Truststore Password: a sensitive property refers to one parameter and holds nothing else"},
 		{"secret as such", "java", 60, func(s *flow.ControllerService) { s.Properties["Truststore Password"] = "changeit" }, ""},

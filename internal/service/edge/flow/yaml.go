@@ -110,11 +110,13 @@ func yamlText(s string) string {
 	return out.String()
 }
 
-// What is read of YAML. The parser's memory is some hundred times the text's.
+// What is read of YAML. The parser's memory is some hundred times the text's, and its time
+// grows with the square of some things: see readYAML.
 const (
-	maxYAML      = 2 << 20
-	maxYAMLDepth = 100
-	maxYAMLNodes = 500_000
+	maxYAML       = 1 << 20
+	maxYAMLDepth  = 100
+	maxYAMLTokens = 200_000
+	maxYAMLNulls  = 1_000 // members without a value
 )
 
 // yamlNode is a value of a document: a map, a list, or a scalar's text as it is written.
@@ -136,8 +138,19 @@ func readYAML(text []byte) (*yamlNode, error) {
 		return nil, Invalid.New("a flow in YAML has at most %d MiB", maxYAML>>20)
 	}
 	tokens := lexer.Tokenize(string(text))
-	brackets, dashes, line := 0, 0, 0
-	for _, t := range tokens {
+	if len(tokens) > maxYAMLTokens {
+		return nil, Invalid.New("a flow in YAML has at most %d tokens", maxYAMLTokens)
+	}
+	brackets, dashes, line, nulls := 0, 0, 0, 0
+	for i, t := range tokens {
+		if i > 0 && t.Type == yamltoken.SequenceEntryType && tokens[i-1].Type == t.Type && tokens[i-1].Position.Column == t.Position.Column {
+			return nil, Invalid.New("line %d: the entry of a list is empty", tokens[i-1].Position.Line) // many take the parser minutes
+		}
+		if i > 1 && tokens[i-1].Type == yamltoken.MappingValueType && t.Type != yamltoken.SequenceEntryType && t.Position.Column <= tokens[i-2].Position.Column {
+			if nulls++; nulls > maxYAMLNulls {
+				return nil, Invalid.New("line %d: more than %d members have no value", t.Position.Line, maxYAMLNulls)
+			}
+		}
 		switch t.Type {
 		case yamltoken.SequenceStartType, yamltoken.MappingStartType:
 			brackets++
@@ -166,24 +179,23 @@ func readYAML(text []byte) (*yamlNode, error) {
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, Invalid.New("a flow is one document of YAML")
 	}
-	nodes := 0
-	return yamlTree(file.Docs[0].Body, "", 0, &nodes)
+	return yamlTree(file.Docs[0].Body, "", 0)
 }
 
-func yamlTree(n ast.Node, path string, depth int, nodes *int) (*yamlNode, error) {
-	if *nodes++; *nodes > maxYAMLNodes || depth > maxYAMLDepth {
-		return nil, Invalid.Field(path, "%s: too much, or nested too deep", path)
+func yamlTree(n ast.Node, path string, depth int) (*yamlNode, error) {
+	if depth > maxYAMLDepth {
+		return nil, Invalid.Field(path, "%s: nested more than %d levels deep", path, maxYAMLDepth)
 	}
 	out := &yamlNode{path: path}
 	switch n := n.(type) {
 	case *ast.MappingNode:
-		return out, out.pairs(n.Values, depth, nodes)
+		return out, out.pairs(n.Values, depth)
 	case *ast.MappingValueNode:
-		return out, out.pairs([]*ast.MappingValueNode{n}, depth, nodes)
+		return out, out.pairs([]*ast.MappingValueNode{n}, depth)
 	case *ast.SequenceNode:
 		out.list = []*yamlNode{}
 		for i, v := range n.Values {
-			e, err := yamlTree(v, path+"["+strconv.Itoa(i)+"]", depth+1, nodes)
+			e, err := yamlTree(v, path+"["+strconv.Itoa(i)+"]", depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -205,10 +217,10 @@ func yamlTree(n ast.Node, path string, depth int, nodes *int) (*yamlNode, error)
 	return out, nil
 }
 
-func (y *yamlNode) pairs(values []*ast.MappingValueNode, depth int, nodes *int) error {
+func (y *yamlNode) pairs(values []*ast.MappingValueNode, depth int) error {
 	y.fields, y.used = map[string]*yamlNode{}, map[string]bool{}
 	for _, v := range values {
-		k, err := yamlTree(v.Key, y.path, depth+1, nodes)
+		k, err := yamlTree(v.Key, y.path, depth+1)
 		if err != nil {
 			return err
 		}
@@ -219,7 +231,7 @@ func (y *yamlNode) pairs(values []*ast.MappingValueNode, depth int, nodes *int) 
 		if !k.scalar || y.fields[k.text] != nil {
 			return Invalid.Field(at, "%s: is there twice, or no text", at)
 		}
-		if y.fields[k.text], err = yamlTree(v.Value, at, depth+1, nodes); err != nil {
+		if y.fields[k.text], err = yamlTree(v.Value, at, depth+1); err != nil {
 			return err
 		}
 		y.keys = append(y.keys, k.text)
