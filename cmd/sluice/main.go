@@ -32,6 +32,6 @@ func root() *cobra.Command {
 	c := &cobra.Command{Use: "sluice", Short: "A data platform you own, in one program", SilenceUsage: true, SilenceErrors: true}
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), importCommand(), nodeCommand(), clusterCommand(),
-		maprcliCommand(), workerCommand(), agentCommand())
+		maprcliCommand(), workerCommand(), agentCommand(), edgeCommand())
 	return c
 }

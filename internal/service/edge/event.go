@@ -23,7 +23,7 @@ type Event struct {
 func (s *Service) event(e Event) {
 	e.Created = s.deps.Clock.Now().UTC()
 	e.ID = fmt.Sprintf("%d-%d", e.Created.UnixNano(), s.eventSeq.Add(1))
-	s.deps.Log.Info("edge event", "level", e.Level, "type", e.Type, "class", e.Class, "agent", e.Agent, "message", e.Message)
+	s.deps.Log.Info("edge event", "severity", e.Level, "type", e.Type, "class", e.Class, "agent", e.Agent, "message", e.Message)
 	s.writer.event(e)
 }
 
