@@ -81,47 +81,39 @@ type nifiGroup struct {
 
 type nifiProcessor struct {
 	nifiHead
-	Type           string                    `json:"type"`
-	Bundle         *Bundle                   `json:"bundle,omitempty"`
-	Properties     map[string]*string        `json:"properties"`
-	Descriptors    map[string]nifiDescriptor `json:"propertyDescriptors"`
-	Style          map[string]any            `json:"style"`
-	Annotation     string                    `json:"annotationData,omitempty"`
-	Period         *string                   `json:"schedulingPeriod"`
-	Strategy       *string                   `json:"schedulingStrategy"`
-	Node           string                    `json:"executionNode"`
-	Penalty        *string                   `json:"penaltyDuration"`
-	Yield          *string                   `json:"yieldDuration"`
-	Bulletins      *string                   `json:"bulletinLevel"`
-	RunMillis      int64                     `json:"runDurationMillis"`
-	Tasks          *int                      `json:"concurrentlySchedulableTaskCount"`
-	AutoTerminated []string                  `json:"autoTerminatedRelationships"`
-	State          string                    `json:"scheduledState"`
-	RetryCount     *int                      `json:"retryCount"`
-	Retried        []string                  `json:"retriedRelationships"`
-	Backoff        *string                   `json:"backoffMechanism"`
-	MaxBackoff     *string                   `json:"maxBackoffPeriod"`
+	Type           string             `json:"type"`
+	Bundle         *Bundle            `json:"bundle,omitempty"`
+	Properties     map[string]*string `json:"properties"`
+	Descriptors    map[string]any     `json:"propertyDescriptors"` // always empty in a flow.json
+	Style          map[string]any     `json:"style"`
+	Annotation     string             `json:"annotationData,omitempty"`
+	Period         *string            `json:"schedulingPeriod"`
+	Strategy       *string            `json:"schedulingStrategy"`
+	Node           string             `json:"executionNode"`
+	Penalty        *string            `json:"penaltyDuration"`
+	Yield          *string            `json:"yieldDuration"`
+	Bulletins      *string            `json:"bulletinLevel"`
+	RunMillis      int64              `json:"runDurationMillis"`
+	Tasks          *int               `json:"concurrentlySchedulableTaskCount"`
+	AutoTerminated []string           `json:"autoTerminatedRelationships"`
+	State          string             `json:"scheduledState"`
+	RetryCount     *int               `json:"retryCount"`
+	Retried        []string           `json:"retriedRelationships"`
+	Backoff        *string            `json:"backoffMechanism"`
+	MaxBackoff     *string            `json:"maxBackoffPeriod"`
 	nifiTail
-}
-
-type nifiDescriptor struct {
-	Name      string `json:"name"`
-	Display   string `json:"displayName"`
-	Service   bool   `json:"identifiesControllerService"`
-	Sensitive bool   `json:"sensitive"`
-	Dynamic   bool   `json:"dynamic"`
 }
 
 type nifiService struct {
 	nifiHead
-	Type        string                    `json:"type"`
-	Bundle      *Bundle                   `json:"bundle,omitempty"`
-	Properties  map[string]*string        `json:"properties"`
-	Descriptors map[string]nifiDescriptor `json:"propertyDescriptors"`
-	APIs        []nifiAPI                 `json:"controllerServiceApis"`
-	Annotation  string                    `json:"annotationData,omitempty"`
-	State       string                    `json:"scheduledState"`
-	Bulletins   *string                   `json:"bulletinLevel"`
+	Type        string             `json:"type"`
+	Bundle      *Bundle            `json:"bundle,omitempty"`
+	Properties  map[string]*string `json:"properties"`
+	Descriptors map[string]any     `json:"propertyDescriptors"` // always empty in a flow.json
+	APIs        []nifiAPI          `json:"controllerServiceApis"`
+	Annotation  string             `json:"annotationData,omitempty"`
+	State       string             `json:"scheduledState"`
+	Bulletins   *string            `json:"bulletinLevel"`
 	nifiTail
 }
 

@@ -197,6 +197,9 @@ func TestParametersAreSubstituted(t *testing.T) {
 	if _, err := flow.RenderJSON(f, m, flow.Params{Class: []flow.Parameter{{Name: "host", Sensitive: true, Value: text("x")}}}); !flow.Invalid.Is(err) {
 		t.Errorf("a secret of the class in the open: %v", err)
 	}
+	if _, err := flow.RenderJSON(open, m, flow.Params{Class: []flow.Parameter{{Name: "password", Value: text("x")}}}); !flow.Invalid.Is(err) {
+		t.Errorf("what the flow calls sensitive a class makes public: %v", err)
+	}
 	missing := apply(t, f, edit(t, f, 10, func(p *flow.Processor) { p.Properties["File to Tail"] = "#{nothing}" }))
 	if _, err := flow.RenderJSON(missing, m, flow.Params{}); !flow.MissingParameter.Is(err) || fault.FieldOf(err) != id(10)+".properties.File to Tail" {
 		t.Errorf("%v", err)

@@ -110,26 +110,16 @@ func (e *nifiEncoder) known(kind manifest.Kind, typ string, b Bundle) (*manifest
 	return nil, typ, &b
 }
 
-// properties returns properties and what NiFi wants to know of each, as far as it is known.
-func (*nifiEncoder) properties(c *manifest.Component, props map[string]string) (map[string]*string, map[string]nifiDescriptor) {
-	values, descriptors := map[string]*string{}, map[string]nifiDescriptor{}
+func pointers(props map[string]string) map[string]*string {
+	out := map[string]*string{}
 	for name, v := range props {
-		values[name] = &v
-		if c == nil {
-			continue
-		}
-		d := nifiDescriptor{Name: name, Display: name, Dynamic: true}
-		if p, ok := c.Property(name); ok {
-			d = nifiDescriptor{name, cmp.Or(p.DisplayName, name), len(p.Service) > 0, p.Sensitive, p.Dynamic}
-		}
-		descriptors[name] = d
+		out[name] = &v
 	}
-	return values, descriptors
+	return out
 }
 
 func (e *nifiEncoder) processor(p *Processor, group string) nifiProcessor {
-	c, typ, bundle := e.known(manifest.Processor, p.Type, p.Bundle)
-	values, descriptors := e.properties(c, p.Properties)
+	_, typ, bundle := e.known(manifest.Processor, p.Type, p.Bundle)
 	retry := Retry{Count: defaultRetries, Backoff: defaultBackoff, MaxBackoff: defaultMaxBackoff}
 	if p.Retry != nil {
 		retry = *p.Retry
@@ -139,7 +129,7 @@ func (e *nifiEncoder) processor(p *Processor, group string) nifiProcessor {
 		state = "DISABLED"
 	}
 	return nifiProcessor{
-		nifiHead: e.head(p.Head), Type: typ, Bundle: bundle, Properties: values, Descriptors: descriptors, Style: map[string]any{},
+		nifiHead: e.head(p.Head), Type: typ, Bundle: bundle, Properties: pointers(p.Properties), Descriptors: map[string]any{}, Style: map[string]any{},
 		Annotation: p.Annotation, Period: &p.Period, Strategy: &p.Strategy, Node: "ALL", Penalty: &p.Penalty, Yield: &p.Yield,
 		Bulletins: &p.Bulletins, RunMillis: p.RunMillis, Tasks: &p.Tasks, AutoTerminated: list(p.AutoTerminated, same), State: state,
 		RetryCount: &retry.Count, Retried: list(retry.Relationships, same), Backoff: &retry.Backoff, MaxBackoff: &retry.MaxBackoff,
@@ -151,7 +141,6 @@ func same[T any](v T) T { return v }
 
 func (e *nifiEncoder) service(s *ControllerService, group string) nifiService {
 	c, typ, bundle := e.known(manifest.ControllerService, s.Type, s.Bundle)
-	values, descriptors := e.properties(c, s.Properties)
 	state := "ENABLED"
 	if s.Disabled {
 		state = "DISABLED"
@@ -162,7 +151,7 @@ func (e *nifiEncoder) service(s *ControllerService, group string) nifiService {
 	}
 	level := cmp.Or(s.Bulletins, defaultBulletins)
 	return nifiService{
-		nifiHead: e.head(s.Head), Type: typ, Bundle: bundle, Properties: values, Descriptors: descriptors,
+		nifiHead: e.head(s.Head), Type: typ, Bundle: bundle, Properties: pointers(s.Properties), Descriptors: map[string]any{},
 		APIs: list(apis, func(a manifest.API) nifiAPI {
 			return nifiAPI{a.Type, Bundle{a.Group, a.Artifact, a.Version}}
 		}),
