@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/tls"
 	"log/slog"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -118,8 +119,11 @@ func (c *Config) completeConsole() error {
 	if k.ContextPath == "/" {
 		k.ContextPath = ""
 	}
-	if k.ContextPath != "" && (!strings.HasPrefix(k.ContextPath, "/") || strings.HasSuffix(k.ContextPath, "/") || strings.ContainsAny(k.ContextPath, " {}?#%")) {
-		return config.Invalid.Field("console.context_path", "console.context_path is a path such as /efm, not %q", k.ContextPath)
+	if p := k.ContextPath; p != "" && (!strings.HasPrefix(p, "/") || path.Clean(p) != p || strings.ContainsAny(p, " {}?#%")) {
+		return config.Invalid.Field("console.context_path", "console.context_path is a path such as /efm, not %q", p)
+	}
+	if first, _, _ := strings.Cut(strings.TrimPrefix(k.ContextPath, "/"), "/"); first == "api" || first == "rest" {
+		return config.Invalid.Field("console.context_path", "console.context_path cannot begin with /%s, which is the console's own", first)
 	}
 	if _, ok := clientAuths[k.ClientAuth]; !ok {
 		return config.Invalid.Field("console.client_auth", "console.client_auth is none, want or need, not %q", k.ClientAuth)
