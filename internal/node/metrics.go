@@ -9,6 +9,7 @@ import (
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/base/obs"
+	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 )
@@ -89,7 +90,7 @@ func (m *metrics) collected(o collector.Outcome) {
 }
 
 // watch adds what is read when it is asked for.
-func (m *metrics) watch(s *services) {
+func (m *metrics) watch(s *services, control *store.Store) {
 	m.registry.MustRegister(s.observers.metrics)
 	gauge := func(name, help string, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
@@ -116,6 +117,26 @@ func (m *metrics) watch(s *services) {
 			return float64(n)
 		})
 	}
+	for name, help := range map[string]string{
+		"heartbeats": "Heartbeats of edge agents.", "acknowledgements": "Operations that edge agents have acknowledged.", "operations": "Operations that edge agents were sent.",
+		"refused": "Reports of edge agents that were refused.",
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sluice_edge_" + name + "_total", Help: help}, func() float64 { return float64(s.edge.Counts()[name]) }))
+	}
+	gauge("sluice_edge_agents", "Edge agents that this node remembers.", func() float64 { return float64(s.edge.Counts()["agents"]) })
+	gauge("sluice_edge_waiting_rows", "What edge agents reported and is not written yet.", func() float64 { return float64(s.edge.Counts()["waiting"]) })
+	gauge("sluice_cluster_peers", "Nodes that this node is connected to.", func() float64 { return float64(len(s.cluster.peers())) })
+	gauge("sluice_cluster_leases", "Leases that this node holds.", func() float64 {
+		n := 0
+		for _, h := range s.cluster.keeper.Holdings() {
+			if h.Node == s.cluster.service.Self() {
+				n++
+			}
+		}
+		return float64(n)
+	})
+	gauge("sluice_store_revision", "The newest revision of the control store that this node knows.", func() float64 { return float64(control.Snapshot().Revision()) })
+	gauge("sluice_store_silence_seconds", "How long ago the control store's database last answered.", func() float64 { return control.Silence().Seconds() })
 	gauge("sluice_references_cached", "Reference documents in the cache.", func() float64 { return float64(s.references.Stats().Size) })
 	gauge("sluice_references_hits", "Look-ups that the cache answered.", func() float64 { return float64(s.references.Stats().Hits) })
 	gauge("sluice_references_misses", "Look-ups that the cache did not answer.", func() float64 { return float64(s.references.Stats().Misses) })
