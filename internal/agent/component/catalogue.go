@@ -8,7 +8,8 @@ import (
 func Catalogue() []engine.Definition {
 	return []engine.Definition{
 		generateFlowFile(), getFile(), putFile(), tailFile(), listenHTTP(), invokeHTTP(),
-		sslContextService(),
+		consumeMQTT(), publishMQTT(), publishKafka(), putKinesisStream(), putS3Object(),
+		sslContextService(), kafkaConnection(), awsCredentials(),
 		routeOnAttribute(), updateAttribute(), replaceText(), splitText(), logAttribute(), mergeContent(),
 	}
 }

@@ -58,7 +58,7 @@ func (i *invoker) Stop() { i.client.CloseIdleConnections() }
 
 func (i *invoker) Trigger(ctx context.Context, s *engine.Session) error {
 	f, err := s.Get()
-	if err != nil {
+	if err != nil || f == nil && s.Fed() {
 		return err
 	}
 	resp, err := i.send(ctx, s, f)

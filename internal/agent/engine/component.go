@@ -96,6 +96,12 @@ func (h *Host) Session() *Session { return h.n.session() }
 // connection behind the processor is full.
 func (h *Host) Accepting() bool { return !h.n.engine.repo.full() && !h.n.blocked() }
 
+// Wake ends a yield: there is work.
+func (h *Host) Wake() {
+	h.n.yielded.Store(0)
+	h.n.wakeUp()
+}
+
 // State is what was last set for the key by a committed session of this processor.
 func (h *Host) State(key string) ([]byte, bool, error) {
 	return h.n.engine.repo.state(h.n.spec.ID, key)

@@ -176,6 +176,7 @@ func (e *Engine) install(p *plan) {
 			from.out[r] = append(from.out[r], q)
 		}
 		to.in = append(to.in, q)
+		to.fed = to.fed || from != to
 		q.link(c, from, to)
 		keep[c.ID] = true
 	}

@@ -192,10 +192,10 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 	b.in <- large
 	b.in <- "2"
 	eventually(t, "nothing waits", func() bool { return e.Status().Queues[1].Count == 2 })
-	used := e.Status().Used
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
+	used := e.Status().Used
 	b.hold.Store(false)
 	e = b.open(t, dir, engine.Config{})
 	if got := e.Status().Used; got != used {

@@ -21,6 +21,7 @@ type node struct {
 	log      *slog.Logger
 
 	in  []*queue
+	fed bool // one of them comes from another processor
 	out map[string][]*queue
 
 	turn     atomic.Uint64 // over in
@@ -87,7 +88,7 @@ func (n *node) yield() {
 }
 
 // source reports whether flow files begin here.
-func (n *node) source() bool { return len(n.in) == 0 }
+func (n *node) source() bool { return !n.fed }
 
 // idle reports a funnel or port that leads nowhere: what comes waits.
 func (n *node) idle() bool {

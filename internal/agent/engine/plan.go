@@ -125,7 +125,10 @@ func connect(f *Flow, nodes map[string]*node, wrong *problems) map[string]*ends 
 
 func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
 	out := map[string]*service{}
-	for _, spec := range f.Services {
+	// Services that others need come first.
+	list := slices.Clone(f.Services)
+	slices.SortStableFunc(list, func(a, b ServiceSpec) int { return e.needs(a) - e.needs(b) })
+	for _, spec := range list {
 		if spec.Disabled || spec.ID == "" {
 			continue
 		}
@@ -134,7 +137,7 @@ func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
 			wrong.add("controller service %s has the unknown type %q", spec.Name, spec.Type)
 			continue
 		}
-		settings := e.settings(def, spec.ID, spec.Name, spec.Properties, nil, wrong)
+		settings := e.settings(def, spec.ID, spec.Name, spec.Properties, out, wrong)
 		if settings == nil {
 			continue
 		}
@@ -146,6 +149,20 @@ func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
 		out[spec.ID] = &service{def: def, instance: instance}
 	}
 	return out
+}
+
+// needs counts the properties of a service that name another.
+func (e *Engine) needs(spec ServiceSpec) (n int) {
+	def := e.definition(spec.Type)
+	if def == nil {
+		return 0
+	}
+	for _, p := range def.Properties {
+		if p.Service != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // service is a controller service that was made.

@@ -195,6 +195,10 @@ func (s *Session) State(key string) ([]byte, bool, error) {
 	return s.n.engine.repo.state(s.n.spec.ID, key)
 }
 
+// Fed reports whether flow files come to the processor from others; if not, its schedule alone
+// says what it does.
+func (s *Session) Fed() bool { return s.n.fed }
+
 // Yield makes the processor wait for its yield time before it is triggered again.
 func (s *Session) Yield() { s.n.yield() }
 
