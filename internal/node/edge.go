@@ -23,8 +23,15 @@ func (s *services) openEdge(c *Config, b *base, ca *authority) {
 	if s.cluster.mesh != nil {
 		deps.Peers = s.cluster.mesh
 	}
-	s.edge = edge.New(edge.Config{Account: c.Account, Region: c.Region, Node: s.cluster.service.Self(), MaxSilence: c.Edge.MaxHeartbeat,
-		AnswerWithin: c.Edge.DeployedTimeout, Strategy: edge.Strategy(c.Edge.Manifest), RequireCertificate: c.Edge.RequireCertificate}, deps)
+	silence, _ := c.Edge.heartbeats() // complete has read them
+	within := c.Edge.DeployedTimeout
+	if !c.Edge.Timeouts {
+		within = 1 << 62
+	}
+	s.edge = edge.New(edge.Config{SilenceOf: silence, Pace: edge.Pace{Every: c.Edge.BatchEvery, All: c.Edge.Batch, Kinds: map[string]int{
+		"UPDATE/asset": c.Edge.AssetBatch, "UPDATE/configuration": c.Edge.ConfigBatch, "UPDATE/properties": c.Edge.PropertyBatch, "SYNC/resource": c.Edge.ResourceBatch}},
+		Account: c.Account, Region: c.Region, Node: s.cluster.service.Self(), MaxSilence: c.Edge.MaxHeartbeat,
+		AnswerWithin: within, Strategy: edge.Strategy(c.Edge.Manifest), RequireCertificate: c.Edge.RequireCertificate}, deps)
 	if s.cluster.mesh == nil {
 		return
 	}

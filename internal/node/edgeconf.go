@@ -35,23 +35,18 @@ type EdgeConfig struct {
 	MaxHeartbeat    time.Duration `yaml:"max_heartbeat_interval" doc:"an agent that is silent for longer is missing"`
 	MaxHeartbeatFor string        `yaml:"max_heartbeat_interval_for" doc:"the same for classes of their own, CLASS=DURATION separated by commas; 0s watches none of the class"`
 
-	Timeouts        bool          `yaml:"operation_timeouts" doc:"give up operations that an agent does not take or does not finish in time"`
-	QueuedTimeout   float64       `yaml:"queued_timeout" doc:"how long an operation waits for its agent, in heartbeat intervals of the agent"`
-	DeployedTimeout time.Duration `yaml:"deployed_timeout" doc:"how long an agent may work on an operation"`
-	DeployedCheck   time.Duration `yaml:"deployed_check" doc:"how often that is looked at"`
+	Timeouts        bool          `yaml:"operation_timeouts" doc:"send operations again that an agent does not finish in time, and give them up after five attempts"`
+	DeployedTimeout time.Duration `yaml:"deployed_timeout" doc:"how long an agent may work on an operation before it gets it again"`
 
-	BatchEvery    time.Duration `yaml:"batch_every" doc:"how often operations for a class are handed out to more of its agents"`
-	Batch         int           `yaml:"batch" doc:"the most operations that are under way at once"`
+	BatchEvery    time.Duration `yaml:"batch_every" doc:"the time that the edge.batch keys are about"`
+	Batch         int           `yaml:"batch" doc:"the most operations that a node hands out to agents in edge.batch_every; 0 for no bound"`
 	AssetBatch    int           `yaml:"batch_update_asset" doc:"the same for updates of assets"`
 	ConfigBatch   int           `yaml:"batch_update_configuration" doc:"the same for updates of flows"`
 	PropertyBatch int           `yaml:"batch_update_properties" doc:"the same for updates of properties"`
 	ResourceBatch int           `yaml:"batch_sync_resource" doc:"the same for the synchronisation of resources"`
 
-	Metrics         bool   `yaml:"metrics" doc:"tell of agents in the node's metrics"`
-	MetricTags      string `yaml:"metrics_tags" doc:"what the metrics of agents tell apart, of agentClass, agentManifestId and agentId, separated by commas"`
-	MetricClasses   int    `yaml:"metrics_max_classes" doc:"the most classes that metrics tell apart"`
-	MetricManifests int    `yaml:"metrics_max_manifests" doc:"the most manifests that metrics tell apart"`
-	MetricAgents    int    `yaml:"metrics_max_agents" doc:"the most agents that metrics tell apart"`
+	Metrics       bool `yaml:"metrics" doc:"tell of agents in the node's metrics"`
+	MetricClasses int  `yaml:"metrics_max_classes" doc:"the most classes that metrics tell apart"`
 }
 
 // Ways in which a class gets its manifest, and kinds of asking a client for a certificate.
@@ -61,9 +56,8 @@ var (
 )
 
 func edgeDefaults() EdgeConfig {
-	return EdgeConfig{Manifest: "first-in", MaxHeartbeat: 5 * time.Minute, Timeouts: true, QueuedTimeout: 1, DeployedTimeout: 5 * time.Minute, DeployedCheck: time.Minute,
-		BatchEvery: 10 * time.Second, Batch: 100, AssetBatch: 10, ConfigBatch: 100, PropertyBatch: 100, ResourceBatch: 100,
-		Metrics: true, MetricTags: "agentClass", MetricClasses: 20, MetricManifests: 10, MetricAgents: 100}
+	return EdgeConfig{Manifest: "first-in", MaxHeartbeat: 5 * time.Minute, Timeouts: true, DeployedTimeout: 5 * time.Minute,
+		BatchEvery: 10 * time.Second, Metrics: true, MetricClasses: 20}
 }
 
 func (c *Config) completeEdge() error {
@@ -72,27 +66,19 @@ func (c *Config) completeEdge() error {
 		return config.Invalid.Field("edge.manifest", "edge.manifest is first-in, last-in or static, not %q", e.Manifest)
 	}
 	for key, d := range map[string]time.Duration{"edge.max_heartbeat_interval": e.MaxHeartbeat, "edge.deployed_timeout": e.DeployedTimeout,
-		"edge.deployed_check": e.DeployedCheck, "edge.batch_every": e.BatchEvery} {
+		"edge.batch_every": e.BatchEvery} {
 		if d <= 0 {
 			return config.Invalid.Field(key, "%s is positive, not %s", key, d)
 		}
 	}
 	for key, n := range map[string]int{"edge.batch": e.Batch, "edge.batch_update_asset": e.AssetBatch, "edge.batch_update_configuration": e.ConfigBatch,
-		"edge.batch_update_properties": e.PropertyBatch, "edge.batch_sync_resource": e.ResourceBatch} {
-		if n < 1 {
-			return config.Invalid.Field(key, "%s is positive, not %d", key, n)
+		"edge.batch_update_properties": e.PropertyBatch, "edge.batch_sync_resource": e.ResourceBatch, "edge.metrics_max_classes": e.MetricClasses} {
+		if n < 0 {
+			return config.Invalid.Field(key, "%s is not negative: %d", key, n)
 		}
-	}
-	if !(e.QueuedTimeout > 0) { // NaN is not
-		return config.Invalid.Field("edge.queued_timeout", "edge.queued_timeout is positive, not %v", e.QueuedTimeout)
 	}
 	if _, err := e.heartbeats(); err != nil {
 		return err
-	}
-	for tag := range listed(e.MetricTags) {
-		if !slices.Contains([]string{"agentClass", "agentManifestId", "agentId"}, tag) {
-			return config.Invalid.Field("edge.metrics_tags", "edge.metrics_tags: %q is not one of agentClass, agentManifestId and agentId", tag)
-		}
 	}
 	return c.completeConsole()
 }

@@ -181,9 +181,9 @@ var efmKeys = map[string]kongKey{
 	"efm.operation.monitoring.rollingoperationssize.update.properties":    whole("edge.batch_update_properties"),
 	"efm.operation.monitoring.rollingoperationssize.sync.resource":        whole("edge.batch_sync_resource"),
 	"efm.operation.monitoring.rollingbatchoperationsfrequency":            duration("edge.batch_every"),
-	"efm.operation.monitoring.inqueuedstatetimeoutheartbeatrate":          decimal("edge.queued_timeout"),
+	"efm.operation.monitoring.inqueuedstatetimeoutheartbeatrate":          unless("1.0", "an operation waits until its agent reports, or its day is over"),
 	"efm.operation.monitoring.indeployedstatetimeout":                     duration("edge.deployed_timeout"),
-	"efm.operation.monitoring.indeployedstatecheckfrequency":              duration("edge.deployed_check"),
+	"efm.operation.monitoring.indeployedstatecheckfrequency":              ignored("is looked at with every heartbeat"),
 	"efm.monitor.maxheartbeatinterval":                                    duration("edge.max_heartbeat_interval"),
 	"efm.manifest.strategy":                                               manifestStrategy,
 
@@ -202,11 +202,11 @@ var efmKeys = map[string]kongKey{
 
 	"management.metrics.efm.enabled":                   boolean("edge.metrics"),
 	"management.metrics.efm.enabletag.agentclass":      tag,
-	"management.metrics.efm.enabletag.agentmanifestid": tag,
-	"management.metrics.efm.enabletag.agentid":         tag,
+	"management.metrics.efm.enabletag.agentmanifestid": unless("false", "metrics tell classes apart, and nothing finer"),
+	"management.metrics.efm.enabletag.agentid":         unless("false", "metrics tell classes apart, and nothing finer"),
 	"management.metrics.efm.maxtags.agentclass":        whole("edge.metrics_max_classes"),
-	"management.metrics.efm.maxtags.agentmanifestid":   whole("edge.metrics_max_manifests"),
-	"management.metrics.efm.maxtags.agentid":           whole("edge.metrics_max_agents"),
+	"management.metrics.efm.maxtags.agentmanifestid":   ignored("is of a label that metrics have not"),
+	"management.metrics.efm.maxtags.agentid":           ignored("is of a label that metrics have not"),
 
 	"logging.level.root": springLevel,
 	ownLevel:             springLevel,
@@ -283,17 +283,6 @@ func port(key string) kongKey {
 	}
 }
 
-func decimal(key string) kongKey {
-	return func(t *translation, value string) error {
-		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil || !(n > 0) || n > 1e6 {
-			return fmt.Errorf("%q is not a positive number", value)
-		}
-		t.set(key, strconv.FormatFloat(n, 'f', -1, 64))
-		return nil
-	}
-}
-
 var springDuration = regexp.MustCompile(`^([0-9]{1,9})(ns|us|ms|s|m|h|d)?$`)
 
 // parseDuration reads a duration as Spring Boot does: milliseconds where no unit is said.
@@ -324,6 +313,14 @@ func duration(key string) kongKey {
 			return fmt.Errorf("%q is not positive", value)
 		}
 		t.set(key, d.String())
+		return nil
+	}
+}
+
+// ignored tells of a key that has no meaning here.
+func ignored(why string) kongKey {
+	return func(t *translation, _ string) error {
+		t.ignore(t.name, why)
 		return nil
 	}
 }
@@ -430,15 +427,6 @@ func tag(_ *translation, value string) error {
 
 // efmCluster completes what follows from several keys.
 func (t *translation) efmCluster() error {
-	var tags []string
-	for _, tag := range []string{"agentClass", "agentManifestId", "agentId"} {
-		if t.truth("management.metrics.efm.enabletag." + strings.ToLower(tag)) {
-			tags = append(tags, tag)
-		}
-	}
-	if len(tags) > 0 {
-		t.set("edge.metrics_tags", strings.Join(tags, ","))
-	}
 	if !t.truth("efm.cluster.enabled") {
 		return nil
 	}

@@ -121,21 +121,22 @@ spring.main.banner-mode=log
 		TrustStore: "/conf/trust.jks", TrustPassword: "trusted", ClientAuth: "want"}); c.Console != want {
 		t.Errorf("%+v", c.Console)
 	}
-	if want := (node.EdgeConfig{Manifest: "last-in", MaxHeartbeat: 6 * time.Minute, MaxHeartbeatFor: "Class A=1m0s,Class C=0s", QueuedTimeout: 2.5, DeployedTimeout: 24 * time.Hour,
-		DeployedCheck: 30 * time.Second, BatchEvery: 1500 * time.Millisecond, Batch: 7, AssetBatch: 1, ConfigBatch: 2, PropertyBatch: 3, ResourceBatch: 4,
-		MetricTags: "agentClass,agentId", MetricClasses: 20, MetricManifests: 10, MetricAgents: 5}); c.Edge != want {
+	if want := (node.EdgeConfig{Manifest: "last-in", MaxHeartbeat: 6 * time.Minute, MaxHeartbeatFor: "Class A=1m0s,Class C=0s", DeployedTimeout: 24 * time.Hour,
+		BatchEvery: 1500 * time.Millisecond, Batch: 7, AssetBatch: 1, ConfigBatch: 2, PropertyBatch: 3, ResourceBatch: 4,
+		MetricClasses: 20}); c.Edge != want {
 		t.Errorf("%+v", c.Edge)
 	}
 	if c.Store.URL != "postgres://e%40f%3Am:s3cret@db.internal:5432/efm?sslmode=require" || c.Root.Passphrase != "master" || c.Log.Level != "debug" {
 		t.Errorf("%s %s %s", c.Store.URL, c.Root.Passphrase, c.Log.Level)
 	}
 	for _, name := range []string{"efm.db.l2CacheEnabled", "efm.db.sqlDebug", "efm.security.user.auth.enabled", "efm.security.user.saml.metadata",
-		"management.metrics.efm.enableTag.host", "spring.main.banner-mode"} {
+		"management.metrics.efm.enableTag.host", "spring.main.banner-mode", "efm.operation.monitoring.inQueuedStateTimeoutHeartbeatRate",
+		"efm.operation.monitoring.inDeployedStateCheckFrequency", "management.metrics.efm.enableTag.agentId", "management.metrics.efm.maxTags.agentId"} {
 		if !slices.ContainsFunc(ignored, func(s string) bool { return strings.HasPrefix(s, name+" ") }) {
 			t.Errorf("nothing is said of %s: %q", name, ignored)
 		}
 	}
-	if len(ignored) != 6 {
+	if len(ignored) != 10 {
 		t.Errorf("%q", ignored)
 	}
 }
@@ -194,11 +195,10 @@ func TestEFMPropertiesRefused(t *testing.T) {
 		"efm.heartbeat.kafka.publishEnabled=true":                                          "efm.heartbeat.kafka.publishEnabled: ",
 		"efm.operation.monitoring.inDeployedStateTimeout=5 parsecs":                        "efm.operation.monitoring.inDeployedStateTimeout: ",
 		"efm.operation.monitoring.rollingBatchOperationsFrequency=0s":                      "efm.operation.monitoring.rollingBatchOperationsFrequency: ",
-		"efm.operation.monitoring.inQueuedStateTimeoutHeartbeatRate=NaN":                   "efm.operation.monitoring.inQueuedStateTimeoutHeartbeatRate: ",
 		"efm.operation.monitoring.rollingBatchOperationsSize=-1":                           "efm.operation.monitoring.rollingBatchOperationsSize: ",
 		"efm.monitor.maxHeartbeatIntervalForClass.[A,B]=1m":                                "efm.monitor.maxHeartbeatIntervalForClass.[A,B]: ",
 		"efm.manifest.strategy=best":                                                       "efm.manifest.strategy: ",
-		"management.metrics.efm.enableTag.agentId=perhaps":                                 "management.metrics.efm.enableTag.agentId: ",
+		"management.metrics.efm.enableTag.agentClass=perhaps":                              "management.metrics.efm.enableTag.agentClass: ",
 		"efm.server.port=\\u12":                                                            "efm.properties: Line 1",
 	} {
 		_, _, err := efm(t, text)

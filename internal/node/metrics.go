@@ -2,6 +2,8 @@ package node
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -10,6 +12,7 @@ import (
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/base/obs"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/service/edge"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 )
@@ -90,7 +93,7 @@ func (m *metrics) collected(o collector.Outcome) {
 }
 
 // watch adds what is read when it is asked for.
-func (m *metrics) watch(s *services, control *store.Store) {
+func (m *metrics) watch(c *Config, s *services, control *store.Store) {
 	m.registry.MustRegister(s.observers.metrics)
 	gauge := func(name, help string, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
@@ -124,6 +127,9 @@ func (m *metrics) watch(s *services, control *store.Store) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sluice_edge_" + name + "_total", Help: help}, func() float64 { return float64(s.edge.Counts()[name]) }))
 	}
 	gauge("sluice_edge_agents", "Edge agents that this node remembers.", func() float64 { return float64(s.edge.Counts()["agents"]) })
+	if c.Edge.Metrics {
+		m.registry.MustRegister(&agentsByClass{edge: s.edge, most: c.Edge.MetricClasses})
+	}
 	gauge("sluice_edge_waiting_rows", "What edge agents reported and is not written yet.", func() float64 { return float64(s.edge.Counts()["waiting"]) })
 	gauge("sluice_cluster_peers", "Nodes that this node is connected to.", func() float64 { return float64(len(s.cluster.peers())) })
 	gauge("sluice_cluster_leases", "Leases that this node holds.", func() float64 {
@@ -140,4 +146,31 @@ func (m *metrics) watch(s *services, control *store.Store) {
 	gauge("sluice_references_cached", "Reference documents in the cache.", func() float64 { return float64(s.references.Stats().Size) })
 	gauge("sluice_references_hits", "Look-ups that the cache answered.", func() float64 { return float64(s.references.Stats().Hits) })
 	gauge("sluice_references_misses", "Look-ups that the cache did not answer.", func() float64 { return float64(s.references.Stats().Misses) })
+}
+
+// agentsByClass tells how many agents of each class a node hears.
+type agentsByClass struct {
+	edge *edge.Service
+	most int
+}
+
+var agentsDesc = prometheus.NewDesc("sluice_edge_class_agents", "Edge agents that this node hears, by class; what is beyond the bound on classes is in the class \"other\".", []string{"agentClass"}, nil)
+
+// Describe names the metric.
+func (a *agentsByClass) Describe(to chan<- *prometheus.Desc) { to <- agentsDesc }
+
+// Collect counts the agents.
+func (a *agentsByClass) Collect(to chan<- prometheus.Metric) {
+	classes := a.edge.Remembered()
+	other := 0
+	for i, class := range slices.Sorted(maps.Keys(classes)) {
+		if i >= a.most {
+			other += classes[class]
+			continue
+		}
+		to <- prometheus.MustNewConstMetric(agentsDesc, prometheus.GaugeValue, float64(classes[class]), class)
+	}
+	if other > 0 {
+		to <- prometheus.MustNewConstMetric(agentsDesc, prometheus.GaugeValue, float64(other), "other")
+	}
 }

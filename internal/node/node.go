@@ -69,7 +69,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 	if err != nil {
 		return err
 	}
-	m.watch(s, b.store)
+	m.watch(c, s, b.store)
 	f, err := openFronts(c, b, s, m, ca, level)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ type Deps struct {
 	Healthy func() error
 	// Components are parts of the node whose health the actuator tells of, by name.
 	Components map[string]func() error
-	CA      []byte // PEM
+	CA         []byte // PEM
 }
 
 // Handler serves the status endpoints.

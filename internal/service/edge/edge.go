@@ -48,6 +48,10 @@ type Config struct {
 	// MaxSilence is how long an agent may say nothing before it is missing; 5 minutes if
 	// zero (efm.monitor.maxHeartbeatInterval).
 	MaxSilence time.Duration
+	// SilenceOf is the same for classes that have their own; 0 never misses their agents.
+	SilenceOf map[string]time.Duration
+	// Pace bounds what the node hands out.
+	Pace Pace
 	// AnswerWithin is how long an agent may take to acknowledge what it got, before it gets
 	// it again; 5 minutes if zero (efm.operation.monitoring.inDeployedStateTimeout).
 	AnswerWithin time.Duration
@@ -108,6 +112,7 @@ type Service struct {
 	eventSeq atomic.Int64
 	details  *details
 	rendered *recent[rendering]
+	pace     *pacer
 	asking   sync.Map // manifest hash → *askedAt
 	learning singleflight.Group
 	// manifests are those that were used last, parsed.
@@ -137,7 +142,7 @@ type counts struct {
 
 // New returns the Service. Run must be called for what happens by itself.
 func New(c Config, d Deps) *Service {
-	s := &Service{cfg: c.withDefaults(), deps: d, store: openCollections(d.Store), seed: maphash.MakeSeed(), names: newInterner(), details: newDetails(),
+	s := &Service{cfg: c.withDefaults(), deps: d, store: openCollections(d.Store), seed: maphash.MakeSeed(), names: newInterner(), details: newDetails(), pace: newPacer(c.Pace),
 		rendered: newRecent(maxRendered, func(r rendering) int { return len(r.text) + 1024 }), manifests: newRecent(maxParsed, func(*manifest.Manifest) int { return 1 })}
 	for i := range s.shards {
 		s.shards[i].agents = map[string]*live{}
@@ -162,6 +167,42 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) Counts() map[string]int64 {
 	return map[string]int64{"heartbeats": s.counts.Heartbeats.Load(), "acknowledgements": s.counts.Acknowledgements.Load(),
 		"operations": s.counts.Operations.Load(), "refused": s.counts.Refused.Load(), "agents": s.known.Load(), "waiting": s.writer.waiting()}
+}
+
+// silence is how long an agent of a class may say nothing; 0 for as long as it likes.
+func (s *Service) silence(class string) time.Duration {
+	if d, ok := s.cfg.SilenceOf[class]; ok {
+		return d
+	}
+	return s.cfg.MaxSilence
+}
+
+// shortest is the shortest silence of any class.
+func (s *Service) shortest() time.Duration {
+	least := s.cfg.MaxSilence
+	for _, d := range s.cfg.SilenceOf {
+		if d > 0 {
+			least = min(least, d)
+		}
+	}
+	return least
+}
+
+// Remembered counts the agents that this node hears, by class.
+func (s *Service) Remembered() map[string]int {
+	out := map[string]int{}
+	now := s.deps.Clock.Now().UnixMilli()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, l := range sh.agents {
+			if now-l.seen < s.cfg.MaxSilence.Milliseconds() {
+				out[l.Class]++
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return out
 }
 
 // shard is where an agent is remembered.

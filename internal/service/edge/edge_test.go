@@ -622,3 +622,28 @@ func TestRightsAreByClass(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestAPaceIsKept(t *testing.T) {
+	n := alone(t, edge.Config{Pace: edge.Pace{Every: 10 * time.Second, All: 8, Kinds: map[string]int{"STOP/flow": 3}}})
+	all := agents(20, "pumps")
+	known(t, n, all)
+	ctx := as(t, "root")
+	if _, err := n.Order(ctx, edge.Request{Operation: "STOP", Operand: "flow", Class: "pumps"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Order(ctx, edge.Request{Operation: "DESCRIBE", Operand: "manifest", Class: "pumps"}); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		got := map[string]int{}
+		for _, a := range all {
+			for _, o := range a.beat(t, n) {
+				got[o.Operation]++
+			}
+		}
+		if got["STOP"] > 3 || got["STOP"]+got["DESCRIBE"] != 8 {
+			t.Errorf("round %d: %v", round, got)
+		}
+		n.clock.forward(10 * time.Second)
+	}
+}

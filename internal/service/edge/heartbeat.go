@@ -239,6 +239,9 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 			steps = append(steps, *p)
 			return
 		}
+		if !s.pace.take(kind+"/"+operand, now) {
+			return // with a later heartbeat
+		}
 		next := *p
 		next.State, next.Attempt, next.Deployed, next.Updated = Deployed, p.Attempt+1, now, now
 		l.progress()[order] = &next

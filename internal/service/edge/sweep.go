@@ -28,7 +28,7 @@ func plural(n int, what string) string {
 func (s *Service) sweep(ctx context.Context) error {
 	after := store.Place{}
 	for {
-		rows, err := s.store.agents.Scan(ctx, store.Scan{Older: s.cfg.MaxSilence, After: after})
+		rows, err := s.store.agents.Scan(ctx, store.Scan{Older: s.shortest(), After: after})
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -44,8 +44,12 @@ func (s *Service) sweep(ctx context.Context) error {
 		heard := s.lastHeard(ctx, doubtful)
 		var young []string
 		for _, id := range doubtful {
-			if age, ok := heard[id]; ok && age < s.cfg.MaxSilence {
+			silence := s.silence(byID[id].Class)
+			if age, ok := heard[id]; ok && age < silence {
 				young = append(young, id)
+				continue
+			}
+			if silence == 0 {
 				continue
 			}
 			if err := s.miss(ctx, id); err != nil {
@@ -66,7 +70,7 @@ func (s *Service) miss(ctx context.Context, id string) error {
 	var missed *Agent
 	if err := s.store.agents.Update(ctx, id, func(a *Agent) (*Agent, error) {
 		missed = nil
-		if a == nil || a.Presence != Online || s.deps.Clock.Now().Sub(a.Seen) < s.cfg.MaxSilence {
+		if a == nil || a.Presence != Online || s.deps.Clock.Now().Sub(a.Seen) < s.silence(a.Class) {
 			return nil, nil
 		}
 		next := *a
@@ -83,7 +87,7 @@ func (s *Service) miss(ctx context.Context, id string) error {
 	}
 	sh.mu.Unlock()
 	s.event(Event{Level: "WARN", Class: missed.Class, Agent: id, Type: "agent missing",
-		Message: fmt.Sprintf("the agent has not reported for %s", s.cfg.MaxSilence)})
+		Message: fmt.Sprintf("the agent has not reported for %s", s.silence(missed.Class))})
 	return nil
 }
 
