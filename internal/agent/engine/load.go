@@ -230,7 +230,8 @@ func (l *loader) connection(c *versionedConnection) {
 	l.flow.Connections = append(l.flow.Connections, out)
 }
 
-// parameterForm is #{name} or #{'name'}; a second # before it makes it plain text.
+// parameterForm is #{name} or #{'name'}. ##{name} is the text #{name}, and each further pair
+// of hashes stands for one.
 var parameterForm = regexp.MustCompile(`#+\{'?([A-Za-z0-9_. -]+?)'?\}`)
 
 func (l *loader) properties(s *versionedService, parameters map[string]string) map[string]string {
@@ -240,15 +241,16 @@ func (l *loader) properties(s *versionedService, parameters map[string]string) m
 			continue
 		}
 		out[key] = parameterForm.ReplaceAllStringFunc(*v, func(ref string) string {
-			if hashes := strings.IndexByte(ref, '{'); hashes > 1 {
-				return ref[1:]
+			hashes := strings.IndexByte(ref, '{')
+			if hashes%2 == 0 {
+				return ref[hashes/2:]
 			}
 			name := parameterForm.FindStringSubmatch(ref)[1]
 			value, ok := parameters[name]
 			if !ok {
 				l.wrong.add("%s: property %q names the parameter %q, which has no value", s.Name, key, name)
 			}
-			return value
+			return ref[:hashes/2] + value
 		})
 	}
 	return out

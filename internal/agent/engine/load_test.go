@@ -15,7 +15,7 @@ const nested = `{
                        {"name": "ctx", "inheritedParameterContexts": ["base"], "parameters": [{"name": "dir", "value": "/own"}]}],
  "rootGroup": {"identifier": "root", "parameterContextName": "ctx",
   "processors": [{"identifier": "gen", "name": "gen", "type": "org.apache.nifi.processors.standard.GenerateFlowFile", "schedulingStrategy": "CRON_DRIVEN",
-    "schedulingPeriod": "0 0/5 * * * ?", "properties": {"Custom Text": "#{dir}#{suffix} ##{dir}", "Mime Type": null}, "concurrentlySchedulableTaskCount": 1}],
+    "schedulingPeriod": "0 0/5 * * * ?", "properties": {"Custom Text": "#{dir}#{suffix} ##{dir} ###{dir} ####{dir}", "Mime Type": null}, "concurrentlySchedulableTaskCount": 1}],
   "connections": [{"identifier": "a", "source": {"id": "gen", "type": "PROCESSOR"}, "destination": {"id": "in", "type": "INPUT_PORT"}, "selectedRelationships": ["success"],
     "backPressureObjectThreshold": 5, "backPressureDataSizeThreshold": "2 KB", "flowFileExpiration": "30 sec", "prioritizers": ["org.apache.nifi.prioritizer.OldestFlowFileFirstPrioritizer"]}],
   "processGroups": [{"identifier": "g", "name": "inner", "parameterContextName": "base",
@@ -28,7 +28,7 @@ func TestAFlowOfGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Processors[0].Properties["Custom Text"]; got != "/own~ #{dir}" {
+	if got := f.Processors[0].Properties["Custom Text"]; got != "/own~ #{dir} #/own ##{dir}" {
 		t.Errorf("parameters: %q", got)
 	}
 	log := f.Processors[1]
