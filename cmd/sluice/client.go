@@ -22,7 +22,6 @@ import (
 type console struct {
 	data string
 	url  string
-	key  handout.Key
 }
 
 // consoleWithin bounds a call.

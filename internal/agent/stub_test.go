@@ -25,7 +25,6 @@ type server struct {
 	beats    []map[string]any
 	acks     []map[string]any
 	files    map[string]string
-	uploads  []*http.Request
 	uploaded []byte
 	loseAcks int    // answered by 503
 	mode     string // of heartbeats

@@ -58,10 +58,9 @@ type Error struct {
 
 // verb is one command: its flags, columns and what it does.
 type verb struct {
-	flags    []string
-	columns  []Column
-	defaults []string // columns that are shown where none are asked for; all if nil
-	run      func(*Handler, context.Context, url.Values) ([]Row, error)
+	flags   []string
+	columns []Column
+	run     func(*Handler, context.Context, url.Values) ([]Row, error)
 }
 
 // common are the flags of every verb.

@@ -55,13 +55,13 @@ func (huggingFace) answer(t *talk, body []byte) (*answer, error) {
 	}
 	switch {
 	case json.Unmarshal(body, &in) != nil:
-		return nil, errors.New("Failed to decode response")
+		return nil, errors.New("failed to decode response")
 	case in.Error != nil:
 		return nil, fmt.Errorf("API error: %v", in.Error)
 	case in.Message != nil:
 		return nil, fmt.Errorf("API error: %v", in.Message)
 	case in.Choices == nil:
-		return nil, errors.New("Invalid response format")
+		return nil, errors.New("invalid response format")
 	}
 	out := t.says(in.spoken(), "complete")
 	out.ID, out.Usage = in.ID, in.Usage
