@@ -17,6 +17,7 @@ import (
 	"sluice.dev/sluice/internal/api/aws/s3"
 	"sluice.dev/sluice/internal/api/aws/sts"
 	"sluice.dev/sluice/internal/api/console"
+	"sluice.dev/sluice/internal/api/efm"
 	"sluice.dev/sluice/internal/api/kong"
 	"sluice.dev/sluice/internal/api/mapr"
 	"sluice.dev/sluice/internal/api/pgwire"
@@ -149,8 +150,15 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			return nil
 		}}})
 	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
+	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath}, efm.Deps{Edge: s.edge,
+		Identify: func(r *http.Request) (*http.Request, error) { return console.Identified(r, operators) },
+		Fail:     func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
+	if err != nil {
+		return nil, err
+	}
 	f.console = openAgentFront(c, b, s, ca, console.New(console.Deps{Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
 		c.Console.ContextPath + "/actuator/": http.StripPrefix(c.Console.ContextPath, f.status.Actuator()),
+		c.Console.ContextPath + "/api/":      edgeAPI,
 		"/rest/":                             mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
 	}}))
 	return f, nil

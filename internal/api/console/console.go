@@ -69,12 +69,10 @@ type front struct{ deps Deps }
 // call serves one operation: it identifies the caller, runs op and encodes what it returns.
 func (f *front) call(op func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id, err := f.deps.Identify(r)
+		r, err := Identified(r, f.deps.Identify)
 		var out any
 		if err == nil {
-			host, _, _ := net.SplitHostPort(r.RemoteAddr) // empty where there is no port
-			ctx := caller.WithRequest(caller.With(r.Context(), id), caller.Request{ID: name.UniqueID("", 20), SourceIP: host})
-			out, err = op(r.WithContext(ctx))
+			out, err = op(r)
 		}
 		if err != nil {
 			WriteError(w, f.deps.Log, err)
@@ -82,6 +80,16 @@ func (f *front) call(op func(*http.Request) (any, error)) http.HandlerFunc {
 		}
 		write(w, http.StatusOK, out)
 	}
+}
+
+// Identified returns the request with who sends it in its context.
+func Identified(r *http.Request, identify func(*http.Request) (caller.Identity, error)) (*http.Request, error) {
+	id, err := identify(r)
+	if err != nil {
+		return r, err
+	}
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // empty where there is no port
+	return r.WithContext(caller.WithRequest(caller.With(r.Context(), id), caller.Request{ID: name.UniqueID("", 20), SourceIP: host})), nil
 }
 
 // Statuses of faults, by kind.

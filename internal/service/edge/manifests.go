@@ -231,6 +231,14 @@ func (s *Service) manifestText(ctx context.Context, hash string) ([]byte, error)
 	return io.ReadAll(io.LimitReader(z, maxManifest+1))
 }
 
+// Manifest returns the manifest that the flow of a class is designed against.
+func (s *Service) Manifest(ctx context.Context, class string) (*manifest.Manifest, error) {
+	if err := s.may(ctx, View, class); err != nil {
+		return nil, err
+	}
+	return s.manifestOf(ctx, s.deps.Store.Snapshot(), class)
+}
+
 // manifestOf returns a class's manifest, parsed.
 func (s *Service) manifestOf(ctx context.Context, r store.Reader, class string) (*manifest.Manifest, error) {
 	c, ok := s.store.classes.Get(r, class)

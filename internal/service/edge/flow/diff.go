@@ -20,18 +20,19 @@ const (
 
 // Difference is a component that two flows do not have alike.
 type Difference struct {
-	What        string // Added, Removed or Changed
-	ComponentID string
-	Kind        Kind
-	Name        string  // as the later flow has it, or the earlier where it was removed
-	Fields      []Field // of a Changed one, in order
+	What        string  `json:"what"` // Added, Removed or Changed
+	ComponentID string  `json:"componentId"`
+	Kind        Kind    `json:"kind"`
+	Name        string  `json:"name"`             // as the later flow has it, or the earlier where it was removed
+	Fields      []Field `json:"fields,omitempty"` // of a Changed one, in order
 }
 
 // Field is a member with another value. The values are nil where there was or is none; those
 // of secrets are not told.
 type Field struct {
-	Name     string // properties.NAME, parameters.NAME, groupIdentifier, …
-	Old, New *string
+	Name string  `json:"name"` // properties.NAME, parameters.NAME, groupIdentifier, …
+	Old  *string `json:"old"`
+	New  *string `json:"new"`
 }
 
 // Diff tells how b differs from a, in order of components. Revisions do not count. The

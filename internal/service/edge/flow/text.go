@@ -3,9 +3,9 @@ package flow
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -53,8 +53,8 @@ func Unmarshal(text []byte) (*Flow, error) {
 	if v := root.Get("format"); v.Raw != "1" {
 		return nil, Invalid.Field("format", "format: this program reads flows of the format %d, not %s", format, v.Raw)
 	}
-	if err := strict(root, reflect.TypeFor[file](), ""); err != nil {
-		return nil, err
+	if m := (*jsontext.Misfit)(nil); errors.As(jsontext.Fit(text, reflect.TypeFor[file]()), &m) {
+		return nil, Invalid.Field(m.Path, "%v", m)
 	}
 	f := file{Flow: &Flow{}}
 	if err := json.Unmarshal(text, &f); err != nil {
@@ -113,87 +113,4 @@ func (f *Flow) whole() error {
 		return nil
 	}
 	return down(f.Root, 1)
-}
-
-// strict compares the members of a value with those that a type has, and their shapes.
-func strict(v gjson.Result, t reflect.Type, path string) error {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if v.Type == gjson.Null {
-		return nil
-	}
-	wrong := func(want string) error {
-		return Invalid.Field(path, "%s: expected %s", path, want)
-	}
-	var err error
-	switch t.Kind() {
-	case reflect.Struct:
-		if !v.IsObject() {
-			return wrong("an object")
-		}
-		fields := members(t)
-		seen := map[string]bool{}
-		v.ForEach(func(k, e gjson.Result) bool {
-			at := strings.TrimPrefix(path+"."+k.Str, ".")
-			ft, ok := fields[k.Str]
-			switch {
-			case !ok:
-				err = Invalid.Field(at, "%s: there is no such member", at)
-			case seen[k.Str]:
-				err = Invalid.Field(at, "%s: is there twice", at)
-			default:
-				seen[k.Str] = true
-				err = strict(e, ft, at)
-			}
-			return err == nil
-		})
-	case reflect.Slice:
-		if !v.IsArray() {
-			return wrong("a list")
-		}
-		i := 0
-		v.ForEach(func(_, e gjson.Result) bool {
-			err = strict(e, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
-			i++
-			return err == nil
-		})
-	case reflect.Map:
-		if !v.IsObject() {
-			return wrong("an object")
-		}
-		v.ForEach(func(k, e gjson.Result) bool {
-			err = strict(e, t.Elem(), path+"."+k.Str)
-			return err == nil
-		})
-	case reflect.String:
-		if v.Type != gjson.String {
-			return wrong("a text")
-		}
-	case reflect.Bool:
-		if !v.IsBool() {
-			return wrong("true or false")
-		}
-	case reflect.Int, reflect.Int64:
-		if v.Type != gjson.Number || strings.ContainsAny(v.Raw, ".eE") {
-			return wrong("a whole number")
-		}
-	case reflect.Float64:
-		if v.Type != gjson.Number {
-			return wrong("a number")
-		}
-	}
-	return err
-}
-
-// members returns the types of a struct's members by their names in JSON.
-func members(t reflect.Type) map[string]reflect.Type {
-	out := map[string]reflect.Type{}
-	for _, f := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			out[name] = f.Type
-		}
-	}
-	return out
 }

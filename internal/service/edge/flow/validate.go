@@ -11,10 +11,10 @@ import (
 
 // Problem is what keeps a flow from running as it should.
 type Problem struct {
-	ComponentID string // empty for the flow itself
-	Field       string // the member at fault; properties.NAME for a property
-	Message     string
-	Warning     bool // the flow can run, but may not do what was meant
+	ComponentID string `json:"componentId,omitempty"` // empty for the flow itself
+	Field       string `json:"field,omitempty"`       // the member at fault; properties.NAME for a property
+	Message     string `json:"message"`
+	Warning     bool   `json:"warning,omitempty"` // the flow can run, but may not do what was meant
 }
 
 // Errors reports whether any of the problems is more than a warning.

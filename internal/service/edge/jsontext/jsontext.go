@@ -1,5 +1,6 @@
 // Package jsontext checks that a text from outside is JSON which a recursive reader may
-// read: well-formed, UTF-8, and not nested without end. It does not read it.
+// read: well-formed, UTF-8, and not nested without end; and that it has no member which
+// its reader would pass over. It does not read it.
 package jsontext
 
 import (

@@ -7,8 +7,9 @@ import (
 
 // Changes is how one manifest differs from another.
 type Changes struct {
-	Added, Removed []ComponentName
-	Changed        []ComponentChange
+	Added   []ComponentName   `json:"added"`
+	Removed []ComponentName   `json:"removed"`
+	Changed []ComponentChange `json:"changed"`
 }
 
 // Empty reports whether nothing differs.
@@ -16,20 +17,22 @@ func (c Changes) Empty() bool { return len(c.Added)+len(c.Removed)+len(c.Changed
 
 // ComponentName tells a component from all others of a manifest.
 type ComponentName struct {
-	Kind   Kind
-	Type   string
-	Bundle Coordinates
+	Kind   Kind        `json:"kind"`
+	Type   string      `json:"type"`
+	Bundle Coordinates `json:"bundle"`
 }
 
 // ComponentChange is a component that both manifests have and do not describe alike. The
 // lists are names in order.
 type ComponentChange struct {
-	ComponentName                                        // as the new manifest has it
-	OldBundle                                Coordinates // another than Bundle where the bundle's version changed
-	AddedProperties, RemovedProperties       []string
-	ChangedProperties                        []string
-	AddedRelationships, RemovedRelationships []string
-	Settings                                 []string // what else is another: dynamicProperties, input, …
+	ComponentName                    // as the new manifest has it
+	OldBundle            Coordinates `json:"oldBundle"` // another than Bundle where the bundle's version changed
+	AddedProperties      []string    `json:"addedProperties,omitempty"`
+	RemovedProperties    []string    `json:"removedProperties,omitempty"`
+	ChangedProperties    []string    `json:"changedProperties,omitempty"`
+	AddedRelationships   []string    `json:"addedRelationships,omitempty"`
+	RemovedRelationships []string    `json:"removedRelationships,omitempty"`
+	Settings             []string    `json:"settings,omitempty"` // what else is another: dynamicProperties, input, …
 }
 
 // Diff tells how new differs from old. A component is the same one where kind, type, group

@@ -41,7 +41,9 @@ type Build struct {
 
 // Coordinates name a bundle.
 type Coordinates struct {
-	Group, Artifact, Version string
+	Group    string `json:"group"`
+	Artifact string `json:"artifact"`
+	Version  string `json:"version"`
 }
 
 // String returns group:artifact:version, as NiFi prints it.
