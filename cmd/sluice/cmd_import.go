@@ -16,12 +16,6 @@ import (
 	"sluice.dev/sluice/internal/node"
 )
 
-func importCommand() *cobra.Command {
-	c := &cobra.Command{Use: "import", Short: "Move what another system holds to a node"}
-	c.AddCommand(importKongCommand())
-	return c
-}
-
 func importKongCommand() *cobra.Command {
 	var a admin
 	var from string

@@ -31,7 +31,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 func root() *cobra.Command {
 	c := &cobra.Command{Use: "sluice", Short: "A data platform you own, in one program", SilenceUsage: true, SilenceErrors: true}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), importCommand(), nodeCommand(), clusterCommand(),
+	c.AddCommand(serveCommand(), demoCommand(), envCommand(), configCommand(), gateCommand(), exportCommand(), importCommand(), nodeCommand(), clusterCommand(),
 		maprcliCommand(), workerCommand(), agentCommand(), edgeCommand())
 	return c
 }

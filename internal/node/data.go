@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -15,9 +13,8 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/crypto/argon2"
-
 	"sluice.dev/sluice/internal/base/config"
+	"sluice.dev/sluice/internal/base/passfile"
 	"sluice.dev/sluice/internal/base/segment"
 )
 
@@ -48,27 +45,53 @@ func openData(ctx context.Context, c *Config) (_ *dataDir, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(c.Data, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	d, err := lockData(c.Data)
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock the data directory: %w", err)
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = lock.Close() // the first error is the one to report
+			d.close()
 		}
 	}()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("the data directory %s is in use by another node", c.Data)
+	if err := d.refuseHalf(); err != nil {
+		return nil, err
 	}
 	passphrase, err := c.passphrase()
 	if err != nil {
 		return nil, err
 	}
-	d := &dataDir{path: c.Data, lock: lock}
 	if c.Cluster.Enabled {
 		return d, d.openSharedRoot(ctx, c, passphrase)
 	}
 	return d, d.openRoot(passphrase)
+}
+
+// errInUse: a running node has the data directory.
+var errInUse = errors.New("is in use by another node")
+
+// lockData locks a data directory for this process, and clears what a crash of writeFile
+// has left.
+func lockData(path string) (*dataDir, error) {
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the data directory: %w", err)
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		d.close()
+		return nil, fmt.Errorf("the data directory %s %w", path, errInUse)
+	}
+	for _, left := range []string{"root.key.*", "credentials.*", "endpoints.json.*"} {
+		paths, _ := filepath.Glob(filepath.Join(path, left)) // the patterns are good
+		for _, p := range paths {
+			if err := os.Remove(p); err != nil {
+				d.close()
+				return nil, err
+			}
+		}
+	}
+	return d, nil
 }
 
 func (d *dataDir) close() { _ = d.lock.Close() } // the lock goes with it
@@ -78,13 +101,19 @@ func (c *Config) passphrase() (string, error) {
 	if c.Root.PassphraseFile == "" {
 		return c.Root.Passphrase, nil
 	}
-	raw, err := os.ReadFile(c.Root.PassphraseFile)
+	return ReadPassphrase("root.passphrase_file", c.Root.PassphraseFile)
+}
+
+// ReadPassphrase reads a passphrase, without the end of its line, from the file that a
+// setting names.
+func ReadPassphrase(setting, path string) (string, error) {
+	raw, err := os.ReadFile(path)
 	if err != nil {
-		return "", config.Invalid.Wrap(err, "cannot read root.passphrase_file")
+		return "", config.Invalid.Wrap(err, "cannot read %s", setting)
 	}
 	passphrase := strings.TrimRight(string(raw), "\r\n")
 	if passphrase == "" {
-		return "", config.Invalid.Field("root.passphrase_file", "the passphrase is empty")
+		return "", config.Invalid.Field(setting, "the passphrase is empty")
 	}
 	return passphrase, nil
 }
@@ -109,14 +138,6 @@ func (d *dataDir) openRoot(passphrase string) error {
 // readRoot reads the root key's file, if there is one.
 func (d *dataDir) readRoot() (f rootFile, found bool, err error) {
 	path := filepath.Join(d.path, "root.key")
-	for _, left := range []string{"root.key.*", "credentials.*", "endpoints.json.*"} { // by a crash of writeFile
-		paths, _ := filepath.Glob(filepath.Join(d.path, left)) // the patterns are good
-		for _, p := range paths {
-			if err := os.Remove(p); err != nil {
-				return f, false, err
-			}
-		}
-	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		for _, kept := range []string{"control.db", "index", "streams", "objects"} {
@@ -152,7 +173,7 @@ func (f rootFile) open(passphrase string) (root [32]byte, err error) {
 		if passphrase == "" {
 			return root, config.Invalid.Field("root.passphrase_file", "the root key is sealed by a passphrase: set root.passphrase_file")
 		}
-		aead, err := passphraseAEAD(passphrase, f.Salt)
+		aead, err := passfile.AEAD(passphrase, f.Salt)
 		if err != nil {
 			return root, err
 		}
@@ -177,7 +198,7 @@ func sealRoot(root [32]byte, passphrase string) ([]byte, error) {
 	if passphrase != "" {
 		f.KDF, f.Salt = "argon2id", make([]byte, 16)
 		_, _ = rand.Read(f.Salt) // never fails
-		aead, err := passphraseAEAD(passphrase, f.Salt)
+		aead, err := passfile.AEAD(passphrase, f.Salt)
 		if err != nil {
 			return nil, err
 		}
@@ -195,15 +216,6 @@ func (d *dataDir) keepRoot(passphrase string) error {
 		return err
 	}
 	return writeFile(filepath.Join(d.path, "root.key"), raw)
-}
-
-// passphraseAEAD derives a key with the parameters of RFC 9106's second recommendation.
-func passphraseAEAD(passphrase string, salt []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(argon2.IDKey([]byte(passphrase), salt, 3, 64<<10, 4, 32))
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
 }
 
 // key derives a part's own key from the root key.

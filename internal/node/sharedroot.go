@@ -15,16 +15,9 @@ import (
 // database, sealed, and in each node's data directory, as it does for a node alone: so a
 // database that a node alone has used is adopted by that node, which puts its key there.
 func (d *dataDir) openSharedRoot(ctx context.Context, c *Config, passphrase string) error {
-	secret := passphrase
-	if secret == "" {
-		u, err := url.Parse(c.Store.URL)
-		if err != nil {
-			return store.BadURL.New("the control store's URL cannot be parsed") // err would repeat a password
-		}
-		secret, _ = u.User.Password()
-	}
-	if secret == "" {
-		return config.Invalid.Field("root.passphrase_file", "a cluster keeps its root key in the database, sealed by a passphrase: set root.passphrase_file, or use a database with a password")
+	secret, err := c.rootSecret(passphrase)
+	if err != nil {
+		return err
 	}
 	mine, own, err := d.readRoot()
 	if err == nil && own {
@@ -83,4 +76,20 @@ func (d *dataDir) openSharedRoot(ctx context.Context, c *Config, passphrase stri
 		return nil
 	}
 	return d.keepRoot(passphrase) // for the first time, or under the passphrase it did not have
+}
+
+// rootSecret is what seals the root key that the nodes of a cluster share.
+func (c *Config) rootSecret(passphrase string) (string, error) {
+	if passphrase != "" {
+		return passphrase, nil
+	}
+	u, err := url.Parse(c.Store.URL)
+	if err != nil {
+		return "", store.BadURL.New("the control store's URL cannot be parsed") // err would repeat a password
+	}
+	secret, _ := u.User.Password()
+	if secret == "" {
+		return "", config.Invalid.Field("root.passphrase_file", "a cluster keeps its root key in the database, sealed by a passphrase: set root.passphrase_file, or use a database with a password")
+	}
+	return secret, nil
 }

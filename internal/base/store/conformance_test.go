@@ -279,8 +279,12 @@ func (e engine) testResnapshot(t *testing.T) {
 // childVariable makes the test binary the process that testCrash kills.
 const childVariable = "SLUICE_STORE_TEST_URL"
 
-// TestMain runs the child of testCrash.
+// TestMain runs the children of testCrash and killInTheMiddle.
 func TestMain(m *testing.M) {
+	if url := os.Getenv(moveVariable); url != "" {
+		fmt.Println("error", fillAndHang(url))
+		os.Exit(1)
+	}
 	url := os.Getenv(childVariable)
 	if url == "" {
 		os.Exit(m.Run())

@@ -51,6 +51,13 @@ func (d *dialect) identify(ctx context.Context, db *sql.DB, root []byte) (id Ide
 		return id, err
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after a commit
+	if id, err = d.identifyIn(ctx, tx, root); err != nil {
+		return id, err
+	}
+	return id, tx.Commit()
+}
+
+func (d *dialect) identifyIn(ctx context.Context, tx *sql.Tx, root []byte) (id Identity, err error) {
 	var revision, compacted, now int64
 	if err := tx.QueryRowContext(ctx, d.lockRevision()).Scan(&revision, &compacted, &now); err != nil { // serialises the race
 		return id, err
@@ -65,10 +72,7 @@ func (d *dialect) identify(ctx context.Context, db *sql.DB, root []byte) (id Ide
 		id.Root = root
 		_, err = tx.ExecContext(ctx, d.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1"), root)
 	}
-	if err != nil {
-		return id, err
-	}
-	return id, tx.Commit()
+	return id, err
 }
 
 // ReplaceRoot puts a root key sealed anew in the place of old; false if another was there.

@@ -86,6 +86,19 @@ type Store struct {
 
 // Open connects, migrates the schema forward, and loads everything into memory.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := newStore(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		_ = s.db.Close() // the first error is the one to report
+		return nil, err
+	}
+	go s.serve()
+	return s, nil
+}
+
+func newStore(c Config) (*Store, error) {
 	c = c.withDefaults()
 	dia, dsn, err := parseURL(c.URL)
 	if err != nil {
@@ -104,24 +117,22 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		definitions: map[string]*definition{},
 		subscribers: map[int]func(*Snapshot, []Change){},
 	}
-	if s.seal, err = newSealer(c.Key); err != nil {
-		return nil, err
-	}
-	if err := s.open(ctx); err != nil {
-		_ = db.Close() // the first error is the one to report
-		return nil, err
-	}
-	go s.serve()
-	return s, nil
+	s.seal, err = newSealer(c.Key)
+	return s, err
 }
 
-func (s *Store) open(ctx context.Context) error {
+// reach connects, and migrates the schema forward.
+func (s *Store) reach(ctx context.Context) error {
 	ping, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	if err := s.db.PingContext(ping); err != nil {
 		return Unreachable.Wrap(err, "cannot reach the control store (%s)", s.dia.name)
 	}
-	if err := s.dia.migrate(ctx, s.db); err != nil {
+	return s.dia.migrate(ctx, s.db)
+}
+
+func (s *Store) open(ctx context.Context) error {
+	if err := s.reach(ctx); err != nil {
 		return err
 	}
 	if err := s.checkKey(ctx); err != nil {
@@ -136,9 +147,11 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
+// probe is sealed in a database that is in use, to know its key by.
+const probe = "sluice control store"
+
 // checkKey makes sure that Config.Key is the one this database was sealed with.
 func (s *Store) checkKey(ctx context.Context) error {
-	const probe = "sluice control store"
 	var sealed []byte
 	if err := s.db.QueryRowContext(ctx, "SELECT probe FROM sluice_meta WHERE id = 1").Scan(&sealed); err != nil {
 		return Unreachable.Wrap(err, "cannot read the control store")
@@ -157,6 +170,10 @@ func (s *Store) checkKey(ctx context.Context) error {
 			return Unreachable.Wrap(err, "cannot read the control store")
 		}
 	}
+	return s.checkProbe(sealed)
+}
+
+func (s *Store) checkProbe(sealed []byte) error {
 	if plain, err := s.seal.open(sealed, "meta", nil, 0); err != nil || string(plain) != probe {
 		return WrongKey.New("the control store is sealed with another root key than this node's")
 	}

@@ -5,6 +5,7 @@ package references
 import (
 	"bytes"
 	"context"
+	"iter"
 
 	"sluice.dev/sluice/internal/base/kv"
 	"sluice.dev/sluice/internal/service/gateway"
@@ -60,4 +61,45 @@ func (x Index) List(ctx context.Context, collection, after string, limit int) ([
 		}
 	}
 	return out, nil
+}
+
+// Entry is a document of any collection.
+type Entry struct {
+	Collection string `json:"collection"`
+	Key        string `json:"key"`
+	Doc        []byte `json:"doc"`
+}
+
+// All walks the documents of all collections, in order.
+func (x Index) All(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for e, err := range x.db.Scan(ctx, kv.Prefix([]byte("r/"))) {
+			collection, key, _ := bytes.Cut(e.Key[min(len("r/"), len(e.Key)):], []byte("/"))
+			if !yield(Entry{string(collection), string(key), e.Value}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// loadBatch is how many documents Load makes durable at a time.
+const loadBatch = 1000
+
+// Load adds or replaces documents; those before an error stay.
+func (x Index) Load(entries iter.Seq2[Entry, error]) error {
+	b, n := x.db.NewBatch(), 0
+	for e, err := range entries {
+		if err != nil {
+			b.Discard()
+			return err
+		}
+		b.Set(append(prefix(e.Collection), e.Key...), e.Doc)
+		if n++; n%loadBatch == 0 {
+			if err := b.Commit(); err != nil {
+				return err
+			}
+			b = x.db.NewBatch()
+		}
+	}
+	return b.Commit()
 }
