@@ -17,15 +17,21 @@ import (
 // environment that all have.
 func clusterOf(t *testing.T, n int, database string, more ...string) []*plat.Node {
 	t.Helper()
-	bases := make([]int, max(n, 3))
+	return clusterIn(t, make([]string, n), database, more...)
+}
+
+// clusterIn is clusterOf with data directories; new ones where they are empty.
+func clusterIn(t *testing.T, dirs []string, database string, more ...string) []*plat.Node {
+	t.Helper()
+	bases := make([]int, max(len(dirs), 3))
 	var hosts []string
 	for i := range bases {
 		bases[i] = plat.FreePorts(t)
 		hosts = append(hosts, fmt.Sprintf("127.0.0.1[%d]", bases[i]+8))
 	}
 	var nodes []*plat.Node
-	for i := range n {
-		nodes = append(nodes, plat.Start(t, plat.Options{Base: bases[i], Env: append([]string{
+	for i, dir := range dirs {
+		nodes = append(nodes, plat.Start(t, plat.Options{Dir: dir, Base: bases[i], Env: append([]string{
 			"SLUICE_CLUSTER_ENABLED=true", "SLUICE_CLUSTER_NODE=" + string(rune('a'+i)), "SLUICE_CLUSTER_DISCOVERY=tcp-fixed",
 			"SLUICE_CLUSTER_HOSTS=" + strings.Join(hosts, ","), "SLUICE_STORE_URL=" + database, "SLUICE_ROOT_PASSPHRASE=cluster secret"}, more...)}))
 	}
