@@ -38,6 +38,12 @@
 // are sealed like documents, but stay in the database: what there may be hundreds of
 // thousands of, such as agents, and nobody follows.
 //
+// # Moving
+//
+// NewDump reads all that is kept for good as the database has it, sealed, and Fill puts it
+// into an unused database of any sort under the same key, in one transaction. Revisions go
+// along, as bodies are bound to them; the feed and the sessions do not.
+//
 // # What it does not do
 //
 // Documents are control data: what fits in memory many times over. Checkpoints, counters,
