@@ -137,6 +137,3 @@ func (f *front) keepClassSecrets(c *call, class string, list []flow.Parameter) e
 	keepSecrets(list, had.Parameters)
 	return nil
 }
-
-// file is a file in a form.
-type file []byte

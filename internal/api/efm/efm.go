@@ -60,7 +60,7 @@ func New(c Config, d Deps) (http.Handler, error) {
 // table lists all operations.
 func (f *front) table() []operation {
 	var all []operation
-	for _, part := range [][]operation{f.classes(), f.agents(), f.orders()} {
+	for _, part := range [][]operation{f.classes(), f.agents(), f.orders(), f.designer(), f.publishing(), f.resources()} {
 		all = append(all, part...)
 	}
 	return append(all, on("GET", "/openapi.json", "The document of these operations", "about", func(*call, none) (any, error) {

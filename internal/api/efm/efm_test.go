@@ -43,7 +43,7 @@ func (rights) Authorize(ctx context.Context, action name.Action, _ name.ARN, _ .
 
 // bench is the handler with a real service on SQLite behind it, and its document.
 type bench struct {
-	t    *testing.T
+	t    testing.TB
 	edge *edge.Service
 	h    http.Handler
 	doc  *openapi3.T
@@ -51,7 +51,7 @@ type bench struct {
 	called map[string]bool
 }
 
-func open(t *testing.T) *bench {
+func open(t testing.TB) *bench {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.Open(t.Context(), store.Config{URL: "sqlite://" + filepath.Join(t.TempDir(), "control.db"), Key: [32]byte{1}})
@@ -95,6 +95,10 @@ func open(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func rootContext(t testing.TB) context.Context {
+	return caller.With(t.Context(), caller.Identity{Root: true})
 }
 
 // request is one of root's.
@@ -176,6 +180,13 @@ func (b *bench) json(want int, method, template, body string, args ...string) ma
 	return b.call(want, method, path, args, query, "application/json", body)
 }
 
+// in is the bench for another test, which it fails.
+func (b *bench) in(t testing.TB) *bench {
+	c := *b
+	c.t = t
+	return &c
+}
+
 // beat sends a heartbeat of an agent.
 func (b *bench) beat(agent, class, hash string, manifest []byte) []edge.Operation {
 	b.t.Helper()
@@ -187,7 +198,7 @@ func (b *bench) beat(agent, class, hash string, manifest []byte) []edge.Operatio
 	return ops
 }
 
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -202,9 +213,12 @@ func TestEveryOperationIsAsDocumented(t *testing.T) {
 	b.beat("agent-1", "pumps", "java-hash", edgetest.Manifest("java"))
 	b.beat("agent-2", "boats", "cpp-hash", edgetest.Manifest("cpp"))
 	b.get("/openapi.json")
-	t.Run("classes", func(*testing.T) { callClasses(b) })
-	t.Run("operations", func(*testing.T) { callOrders(b) })
-	t.Run("agents", func(*testing.T) { callAgents(b) })
+	t.Run("classes", func(t *testing.T) { callClasses(b.in(t)) })
+	t.Run("operations", func(t *testing.T) { callOrders(b.in(t)) })
+	t.Run("agents", func(t *testing.T) { callAgents(b.in(t)) })
+	t.Run("designer", func(t *testing.T) { callDesigner(b.in(t)) })
+	t.Run("versions", func(t *testing.T) { callVersions(b.in(t)) })
+	t.Run("resources", func(t *testing.T) { callResources(b.in(t)) })
 	for path, item := range b.doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			if !b.called[op.OperationID] {
@@ -229,7 +243,7 @@ func callClasses(b *bench) {
 	}
 	// What is not told is not lost by sending back what was.
 	b.json(200, "PUT", "/agent-classes/{class}/parameters", `{"parameters":[{"name":"key","sensitive":true},{"name":"port","value":"1"}]}`, "trucks")
-	if c, err := b.edge.Class(caller.With(b.t.Context(), caller.Identity{Root: true}), "trucks"); err != nil || len(c.Parameters) != 2 || *c.Parameters[0].Value != "s3cret" {
+	if c, err := b.edge.Class(rootContext(b.t), "trucks"); err != nil || len(c.Parameters) != 2 || *c.Parameters[0].Value != "s3cret" {
 		b.t.Error(c, err)
 	}
 	b.get("/agent-manifests")

@@ -54,10 +54,14 @@ func document(base string, table []operation) ([]byte, error) {
 		if p := o.parameters(); len(p) > 0 {
 			op["parameters"] = p
 		}
-		if o.in != nil {
+		if len(o.takes) > 0 {
 			bodies := object{}
 			for _, media := range o.takes {
-				bodies[media] = object{"schema": s.of(o.in, true)}
+				schema := object{} // a text of a form of its own
+				if o.in != nil {
+					schema = s.of(o.in, true)
+				}
+				bodies[media] = object{"schema": schema}
 			}
 			op["requestBody"] = object{"required": true, "content": bodies}
 		}
@@ -182,7 +186,11 @@ func (s *schemas) element(t reflect.Type, input bool) object {
 
 // structure puts a struct's schema under its name and returns a reference to it.
 func (s *schemas) structure(t reflect.Type, input bool) object {
-	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+	name := t.Name()
+	if generic, of, ok := strings.Cut(strings.TrimSuffix(name, "]"), "["); ok { // edited[…/flow.Port]
+		name = generic + of[strings.LastIndexByte(of, '.')+1:]
+	}
+	name = strings.ToUpper(name[:1]) + name[1:]
 	if strings.HasSuffix(t.PkgPath(), "/manifest") {
 		name = "Manifest" + name
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"sluice.dev/sluice/internal/service/edge/jsontext"
 )
 
@@ -65,7 +67,7 @@ func on[In, Out any](method, path, summary, tag string, do func(*call, In) (Out,
 	}
 	o.serve = func(c *call) (any, error) {
 		var in In
-		if c.op.in != nil && slices.Equal(c.op.takes, []string{jsonType}) {
+		if reflect.TypeFor[In]() != reflect.TypeFor[none]() && slices.Equal(c.op.takes, []string{jsonType}) {
 			if err := c.read(&in); err != nil {
 				return nil, err
 			}
@@ -113,6 +115,7 @@ type call struct {
 	*http.Request
 	op     *operation
 	values url.Values
+	body   []byte // of JSON, once it was read
 }
 
 // readQuery takes the parameters of the query, and refuses those that there are not.
@@ -147,7 +150,7 @@ func (c *call) readQuery() (err error) {
 // checkType refuses bodies of other media types than the operation's. What changes something
 // says its type even without a body: a form of another site cannot say application/json.
 func (c *call) checkType() error {
-	if c.Method == http.MethodGet || c.Method == http.MethodDelete && c.op.in == nil {
+	if c.Method == http.MethodGet || c.Method == http.MethodDelete && len(c.op.takes) == 0 {
 		return nil
 	}
 	takes := c.op.takes
@@ -202,6 +205,7 @@ func (c *call) read(v any) error {
 	if err != nil {
 		return err
 	}
+	c.body = body
 	return decode(body, v)
 }
 
@@ -218,11 +222,9 @@ func decode(text []byte, v any) error {
 	if err := json.Unmarshal(text, v); err != nil {
 		return badRequest.New("the body cannot be read: a number is too large, or a value is none of the member's")
 	}
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
 	for i := range t.NumField() {
-		if name := memberName(t.Field(i)); t.Field(i).Tag.Get("required") != "" && reflect.ValueOf(v).Elem().Field(i).IsZero() {
+		name := memberName(t.Field(i))
+		if given := gjson.GetBytes(text, name); t.Field(i).Tag.Get("required") != "" && (given.Type == gjson.Null || given.Raw == `""`) {
 			return badRequest.Field(name, "%s is missing", name)
 		}
 	}
