@@ -177,7 +177,7 @@ func TestKongConf(t *testing.T) {
 	if s := statusOf(t, n.Endpoints.Proxy+"/one", "apikey", "doras-key"); s != 200 {
 		t.Errorf("%d", s)
 	}
-	if !strings.Contains(n.LogText(), "kong.conf: lua_ssl_verify_depth has no meaning here and is ignored") {
+	if !strings.Contains(n.LogText(), "configuration: lua_ssl_verify_depth has no meaning here and is ignored") {
 		t.Errorf("nothing is said of what was ignored: %s", n.LogText())
 	}
 }
