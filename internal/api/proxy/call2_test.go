@@ -228,14 +228,26 @@ func TestCalls(t *testing.T) {
 // after it find the next server. A server that is killed costs its calls and no more.
 func TestCallsGoOn(t *testing.T) {
 	ln := listen(t)
+	defer ln.Close()
 	addr := ln.Addr().String()
-	start := func(ln net.Listener) *grpc.Server {
+	// The servers share a socket that stays, as those of a supervisor do: who connects between
+	// two of them waits, and is not refused.
+	start := func() *grpc.Server {
+		f, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		shared, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
 		s := grpc.NewServer()
 		grpc_testing.RegisterTestServiceServer(s, &caller{})
-		go s.Serve(ln)
+		go s.Serve(shared)
 		return s
 	}
-	server := start(ln)
+	server := start()
 	r := newRig(t, proxy.Config{})
 	r.route("grpc://"+addr, schema.Record{"protocols": []any{"grpc"}, "retries": 5.0}, "/")
 	conn, err := grpc.NewClient("passthrough:///"+r.plain, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -272,28 +284,15 @@ func TestCallsGoOn(t *testing.T) {
 	}
 	for range 3 {
 		some()
-		next := make(chan net.Listener)
-		go func() { // GracefulStop closes the listener first
-			for {
-				if ln, err := net.Listen("tcp", addr); err == nil {
-					next <- ln
-					return
-				}
-				time.Sleep(time.Millisecond)
-			}
-		}()
 		go server.GracefulStop()
-		server = start(<-next)
+		server = start()
 	}
 	some()
 	if n := failed.Swap(0); n > 0 {
 		t.Errorf("%d calls failed while servers took over from one another", n)
 	}
 	server.Stop()
-	if ln, err = net.Listen("tcp", addr); err != nil {
-		t.Fatal(err)
-	}
-	server = start(ln)
+	server = start()
 	defer server.Stop()
 	some()
 	failed.Store(0)
