@@ -12,7 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	wire "golang.org/x/net/http2"
+
 	"sluice.dev/sluice/internal/api/proxy/http1"
+	"sluice.dev/sluice/internal/api/proxy/http2"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/balancer"
 )
@@ -242,11 +245,18 @@ func unreachable(x *gateway.Exchange, err error) {
 		x.FailPlain(503, "name resolution failed")
 	case errors.Is(err, balancer.ErrNoPeer):
 		x.FailPlain(503, "failure to get a peer from the ring-balancer")
-	case isTimeout(err) || errors.Is(err, context.DeadlineExceeded):
+	case isTimeout(err) || errors.Is(err, context.DeadlineExceeded) || overdue(x, err):
 		x.FailPlain(504, "The upstream server is timing out")
 	default:
 		x.FailPlain(502, "An invalid response was received from the upstream server")
 	}
+}
+
+// overdue reports whether a server of gRPC has given up a call that has a deadline: it resets
+// the stream when the time is over, perhaps before the client's own clock says so.
+func overdue(x *gateway.Exchange, err error) bool {
+	reset, ok := errors.AsType[*http2.ResetError](err)
+	return ok && reset.Code == wire.ErrCodeCancel && x.Request.Header.Get("Grpc-Timeout") != ""
 }
 
 func isIdempotent(method string) bool {
