@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/acceptance/plat"
 	"sluice.dev/sluice/internal/api/aws/iam"
@@ -238,4 +239,73 @@ func TestAClusterAdoptsANodesDatabase(t *testing.T) {
 	for _, n := range clusterIn(t, []string{alone.Dir, "", ""}, database, "SLUICE_CLUSTER_DATA_NODE=a") {
 		e.settled(t, n)
 	}
+}
+
+// An import that is killed, wherever it is, leaves a directory that no node starts on, or
+// one where nothing was begun; the same import then goes on to its end.
+func TestAnImportThatIsKilledIsBegunAgain(t *testing.T) {
+	m, file, dir := newMover(t), filepath.Join(t.TempDir(), "alone"), t.TempDir()
+	alone := plat.Start(t, plat.Options{})
+	e := settle(t, alone)
+	for i := range 1500 { // so that it takes a while
+		alone.Admin("PUT", fmt.Sprintf("/references/programs/more-%d", i), map[string]any{"reward": i})
+	}
+	alone.Stop()
+	m.must(nil, "export", "--data", alone.Dir, "-o", file)
+	half := filepath.Join(dir, "half")
+	refusesToServe := func() {
+		t.Helper()
+		out, err := plat.Command(nil, "serve", "--data", half, "--port-base", fmt.Sprint(plat.FreePorts(t))).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "was cut off: run \"sluice import\" again") {
+			t.Errorf("a node on half an import: %v\n%s", err, out)
+		}
+	}
+	marker := filepath.Join(half, "importing")
+	written := func() (at time.Time) {
+		if info, err := os.Stat(marker); err == nil {
+			at = info.ModTime()
+		}
+		return at
+	}
+	seen := 0
+	for i, ended := 0, false; i < 6 && !ended; i++ {
+		cmd := plat.Command(nil, "import", file, "--data", half, "--passphrase-file", m.passphrase)
+		before := written()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		for running := true; running; {
+			select {
+			case err := <-done:
+				ended, running = err == nil, false
+			case <-time.After(time.Millisecond):
+				if at := written(); !at.Equal(before) { // now it writes
+					time.Sleep(time.Duration(i) * 4 * time.Millisecond) // each is killed at another place
+					_ = cmd.Process.Kill()                              // it may have ended
+				}
+			}
+		}
+		if !ended && !written().IsZero() {
+			seen++
+			refusesToServe()
+		}
+	}
+	if t.Logf("%d imports were killed in the middle", seen); seen == 0 {
+		t.Error("no import was killed in the middle")
+	}
+	if !written().IsZero() {
+		m.must(nil, "import", file, "--data", half)
+	}
+
+	// The end that is the last to come: all is in its place, and only nobody said so.
+	if err := os.WriteFile(marker, []byte("control store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refusesToServe()
+	m.refused("was cut off", nil, "export", "--data", half, "-o", filepath.Join(dir, "x"))
+	m.refused("without --references-only", nil, "import", file, "--data", half, "--references-only")
+	m.must(nil, "import", file, "--data", half)
+	e.settled(t, plat.Start(t, plat.Options{Dir: half}))
 }

@@ -82,7 +82,7 @@ func lockData(path string) (*dataDir, error) {
 		d.close()
 		return nil, fmt.Errorf("the data directory %s %w", path, errInUse)
 	}
-	for _, left := range []string{"root.key.*", "credentials.*", "endpoints.json.*"} {
+	for _, left := range []string{"root.key.*", halfFile + ".*", "credentials.*", "endpoints.json.*"} {
 		paths, _ := filepath.Glob(filepath.Join(path, left)) // the patterns are good
 		for _, p := range paths {
 			if err := os.Remove(p); err != nil {

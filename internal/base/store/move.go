@@ -61,6 +61,11 @@ func NewDump(ctx context.Context, c Config) (*Dump, error) {
 	if err = s.checkKey(ctx); err == nil {
 		err = d.documents(ctx)
 	}
+	for i := range d.Documents { // not before: writers wait for documents
+		if err == nil {
+			err = s.seal.check(&d.Documents[i])
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
@@ -86,9 +91,6 @@ func (d *Dump) documents(ctx context.Context) error {
 		var k Kept
 		if err := rows.Scan(&k.Collection, &k.Hash, &k.Revision, &k.Body); err != nil {
 			return Unreachable.Wrap(err, "cannot read the control store")
-		}
-		if err := d.s.seal.check(&k); err != nil {
-			return err
 		}
 		d.Documents = append(d.Documents, k)
 	}
