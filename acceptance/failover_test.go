@@ -2,6 +2,7 @@ package acceptance_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -251,6 +252,34 @@ func (s *site) holds(l *load, n *plat.Node) {
 	})
 }
 
+// balanced waits until the load balancer sends requests to so many nodes.
+func (s *site) balanced(nodes int) {
+	s.t.Helper()
+	seen := map[string]bool{}
+	plat.Until(s.t, "the load balancer has noticed", func() error {
+		req, err := http.NewRequest("GET", s.admin+"/", nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Kong-Admin-Token", clusterToken)
+		resp, err := clusterClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		var node struct {
+			ID string `json:"node_id"`
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&node); err != nil {
+			return err
+		}
+		if seen[node.ID] = true; len(seen) < nodes {
+			return fmt.Errorf("%d of %d nodes", len(seen), nodes)
+		}
+		return nil
+	})
+}
+
 // Two of three nodes may fall: nothing that was acknowledged is lost, no client sees more than
 // one failed request, and the nodes come back.
 func TestTwoOfThreeNodesMayFall(t *testing.T) {
@@ -277,7 +306,7 @@ func TestTwoOfThreeNodesMayFall(t *testing.T) {
 	for _, n := range s.nodes[:2] {
 		n.Launch()
 	}
-	l.more(t, 20)
+	s.balanced(3)
 	s.nodes[2].Kill() // those that came back carry on
 	l.more(t, 20)
 	l.stop()
