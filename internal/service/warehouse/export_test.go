@@ -1,6 +1,10 @@
 package warehouse
 
-import "sluice.dev/sluice/internal/service/warehouse/wire"
+import (
+	"time"
+
+	"sluice.dev/sluice/internal/service/warehouse/wire"
+)
 
 // What the fuzz tests reach directly.
 
@@ -38,4 +42,22 @@ func Remembered(n int) (kept int, used bool) {
 		used = p.has(id(0))
 	}
 	return len(p.entries), used
+}
+
+// Served waits until no worker is being reset and returns whom each waiting one has
+// served, by its process; nobody while it is fresh.
+func (s *Service) Served() map[int]string {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.returning) > 0 || len(p.slots) > 0 {
+		p.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		p.mu.Lock()
+	}
+	out := map[int]string{}
+	for _, w := range p.idle {
+		out[w.cmd.Process.Pid] = w.owner
+	}
+	return out
 }

@@ -319,30 +319,44 @@ func TestBackPressure(t *testing.T) {
 }
 
 func TestWorkersServeOneIdentity(t *testing.T) {
-	s := open(t, func(c *warehouse.Config, _ *warehouse.Deps) { c.Idle = 1 })
-	a, b := s.as("a"), s.as("b")
-	// only waits until one worker is left and returns it.
-	only := func() int {
-		for {
-			if w := workers(t); len(w) == 1 {
-				return w[0]
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	only()
-	exec(t, a, "select 1")
-	first := only()
-	exec(t, b, "select 1")
-	for only() == first { // replaced once the other is reset
-		time.Sleep(time.Millisecond)
-	}
-	second := only()
+	s := open(t, func(c *warehouse.Config, _ *warehouse.Deps) { c.Idle = 8 })
+	seen := map[int]string{}
 	for range 3 {
-		exec(t, b, "select 1")
-		if got := only(); got != second {
-			t.Errorf("the second statement of one identity ran in another worker")
+		for _, name := range []string{"a", "b", "c"} { // nothing is warmed for one who comes while others' wait
+			exec(t, s.as(name), "select 1")
+			for pid, owner := range s.service.Served() {
+				if before := seen[pid]; before != "" && before != owner {
+					t.Errorf("worker %d served %s and then %s", pid, before, owner)
+				}
+				seen[pid] = owner
+			}
 		}
+	}
+	count := map[string]int{}
+	for _, owner := range seen {
+		count[owner]++
+	}
+	delete(count, "")
+	if len(count) != 3 {
+		t.Errorf("workers by identity: %v", count)
+	}
+	for owner, n := range count {
+		if n != 1 {
+			t.Errorf("three statements of %s ran in %d workers", owner, n)
+		}
+	}
+}
+
+func TestIdleWorkersAreBounded(t *testing.T) {
+	s := open(t, func(c *warehouse.Config, _ *warehouse.Deps) { c.Idle = 1 })
+	for _, name := range []string{"a", "b", "a", "c"} {
+		exec(t, s.as(name), "select 1")
+		if n := len(s.service.Served()); n != 1 {
+			t.Errorf("%d workers wait", n)
+		}
+	}
+	for len(workers(t)) > 1 { // those that were ended take a moment to be gone
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -113,9 +113,9 @@ func (p *pool) take(owner string) (*process, error) {
 	// One of this owner that is being reset will be there sooner than a new one.
 	i = slices.IndexFunc(p.returning, func(w *process) bool { return w.owner == owner })
 	if i >= 0 {
-		w := p.returning[i]
+		back := p.returning[i].back
 		p.mu.Unlock()
-		<-w.back
+		<-back
 		return p.take(owner)
 	}
 	p.mu.Unlock()
@@ -135,8 +135,9 @@ func (p *pool) release(w *process, healthy bool) {
 		<-p.slots
 		return
 	}
-	w.back = make(chan struct{})
+	back := make(chan struct{})
 	p.mu.Lock()
+	w.back = back
 	p.returning = append(p.returning, w)
 	p.mu.Unlock()
 	go func() {
@@ -151,7 +152,7 @@ func (p *pool) release(w *process, healthy bool) {
 		} else {
 			p.keep(w)
 		}
-		close(w.back)
+		close(back)
 	}()
 }
 
@@ -300,8 +301,7 @@ func (p *pool) onSpawner(cmd *exec.Cmd) error {
 
 // ready reads the frame a worker sends when it can take a statement.
 func (w *process) ready(within time.Duration) error {
-	timer := time.AfterFunc(within, w.kill)
-	defer timer.Stop()
+	defer time.AfterFunc(within, w.kill).Stop()
 	for {
 		f, err := w.conn.Read()
 		if err != nil {
@@ -315,10 +315,12 @@ func (w *process) ready(within time.Duration) error {
 }
 
 func (w *process) reset() error {
+	const within = 10 * time.Second
+	defer time.AfterFunc(within, w.kill).Stop() // a worker that reads nothing more would hold the writer
 	if err := w.conn.Write(wire.FrameReset, nil); err != nil {
 		return err
 	}
-	return w.ready(10 * time.Second)
+	return w.ready(within)
 }
 
 // gone reports whether the process has ended.
