@@ -1,0 +1,278 @@
+package acceptance_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/acceptance/plat"
+	"sluice.dev/sluice/internal/base/store/dbtest"
+)
+
+const clusterToken = "cluster-admin-token"
+
+// site is three nodes on hosts of their own, their database, and a load balancer in front.
+type site struct {
+	t        *testing.T
+	lan      *plat.Lan
+	nodes    []*plat.Node
+	database *plat.Relay
+	proxy    string // the load balancer's addresses
+	admin    string
+}
+
+// newSite starts a site whose database is reached at a relay; at is its address beside the
+// test, and its URL there.
+func newSite(t *testing.T, server *dbtest.Server) *site {
+	t.Helper()
+	s := &site{t: t, lan: plat.Hosts(t, 3)}
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.database = s.lan.Relay(u.Host)
+	u.Host = s.database.Address
+	var hosts []string
+	for _, h := range s.lan.Hosts {
+		hosts = append(hosts, h.Address+"[7800]")
+	}
+	s.nodes = make([]*plat.Node, len(s.lan.Hosts))
+	for i, h := range s.lan.Hosts {
+		s.nodes[i] = plat.Start(t, plat.Options{Host: h, Env: []string{
+			"SLUICE_CLUSTER_ENABLED=true", "SLUICE_CLUSTER_NODE=" + string(rune('a'+i)), "SLUICE_CLUSTER_DISCOVERY=tcp-fixed",
+			"SLUICE_CLUSTER_HOSTS=" + strings.Join(hosts, ","), "SLUICE_STORE_URL=" + u.String(), "SLUICE_ROOT_PASSPHRASE=cluster secret",
+			"SLUICE_KONG_ADMIN_TOKEN=" + clusterToken}})
+	}
+	s.balance()
+	return s
+}
+
+// balance starts a load balancer as the documents describe one: it asks the nodes whether they
+// are ready, and sends a request that a node did not take to another.
+func (s *site) balance() {
+	s.t.Helper()
+	plat.Need(s.t, "haproxy")
+	ports := make([]string, 2)
+	for i := range ports {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		ports[i] = ln.Addr().String()
+		_ = ln.Close() // the load balancer takes it
+	}
+	var b strings.Builder
+	b.WriteString("global\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 500ms\n  timeout client 30s\n  timeout server 30s\n  retries 3\n  option redispatch\n" +
+		"  retry-on conn-failure empty-response response-timeout\n  option httpchk GET /status/ready\n")
+	for i, name := range []string{"proxy", "admin"} {
+		fmt.Fprintf(&b, "frontend %s\n  bind %s\n  default_backend %s\nbackend %s\n  balance roundrobin\n", name, ports[i], name, name)
+		for j, h := range s.lan.Hosts {
+			fmt.Fprintf(&b, "  server %c %s:%d check port 8007 inter 300ms fall 1 rise 1\n", 'a'+j, h.Address, []int{8000, 8001}[i])
+		}
+	}
+	config := filepath.Join(s.t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(config, []byte(b.String()), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command("haproxy", "-db", "-q", "-f", config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it has nothing to end
+		_ = cmd.Wait()
+	})
+	s.proxy, s.admin = "http://"+ports[0], "http://"+ports[1]
+	plat.Until(s.t, "the load balancer knows its nodes", func() error { return s.get(s.admin + "/status") })
+}
+
+var clusterClient = &http.Client{Timeout: 10 * time.Second}
+
+// call sends a form, or nothing when there is none, and returns the body of an answer with
+// status want.
+func (s *site) call(method, url string, form url.Values, want int) ([]byte, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	req.Header.Set("Kong-Admin-Token", clusterToken)
+	resp, err := clusterClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != want {
+		err = fmt.Errorf("%s: %.200s", resp.Status, body)
+	}
+	return body, err
+}
+
+func (s *site) get(url string) error {
+	_, err := s.call("GET", url, nil, http.StatusOK)
+	return err
+}
+
+// change makes a route through the load balancer, or beside it.
+func (s *site) change(admin, path string) error {
+	_, err := s.call("POST", admin+"/services/up/routes", url.Values{"paths[]": {path}, "name": {strings.TrimPrefix(path, "/")}}, http.StatusCreated)
+	return err
+}
+
+// upstream serves what the gateway forwards to, for all hosts.
+func (s *site) upstream() {
+	s.t.Helper()
+	ln, err := net.Listen("tcp", s.lan.Outside+":0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })}
+	go func() { _ = srv.Serve(ln) }() // until the test ends
+	s.t.Cleanup(func() { _ = srv.Close() })
+	if _, err := s.call("PUT", s.admin+"/services/up", url.Values{"url": {"http://" + ln.Addr().String()}}, http.StatusOK); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// serve waits until all nodes forward /first to the upstream.
+func (s *site) serve() {
+	s.t.Helper()
+	s.upstream()
+	if err := s.change(s.admin, "/first"); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, n := range s.nodes {
+		plat.Until(s.t, "all nodes serve", func() error { return s.get(n.Endpoints.Proxy + "/first") })
+	}
+}
+
+// load is clients that read and change through the load balancer.
+type load struct {
+	stop    func()
+	reads   atomic.Int64
+	failed  []atomic.Int64 // by reader
+	mu      sync.Mutex
+	changed []string // acknowledged
+	refused int      // changes that were answered with an error, or not at all
+	last    error
+}
+
+func (s *site) load(readers int) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{failed: make([]atomic.Int64, readers)}
+	var all sync.WaitGroup
+	for i := range readers {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.get(s.proxy + "/first"); err != nil {
+					l.failed[i].Add(1)
+					l.mu.Lock()
+					l.last = err
+					l.mu.Unlock()
+				}
+				l.reads.Add(1)
+			}
+		})
+	}
+	all.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			path := fmt.Sprintf("/change%d", n)
+			err := s.change(s.admin, path)
+			l.mu.Lock()
+			if err == nil {
+				l.changed = append(l.changed, path)
+			} else {
+				l.refused, l.last = l.refused+1, err
+			}
+			l.mu.Unlock()
+		}
+	})
+	l.stop = func() { cancel(); all.Wait() }
+	s.t.Cleanup(l.stop)
+	return l
+}
+
+// more waits until so many changes more have been acknowledged.
+func (l *load) more(t *testing.T, n int) {
+	t.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.changed)
+	}
+	from := count()
+	plat.Until(t, "changes are taken", func() error {
+		if got := count(); got < from+n {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return fmt.Errorf("%d of %d; last: %v", got-from, n, l.last)
+		}
+		return nil
+	})
+}
+
+// holds makes sure that a node has all changes that were acknowledged.
+func (s *site) holds(l *load, n *plat.Node) {
+	s.t.Helper()
+	l.mu.Lock()
+	changed := slices.Clone(l.changed)
+	l.mu.Unlock()
+	plat.Until(s.t, "the node has all that was acknowledged", func() error {
+		for _, path := range changed {
+			if err := s.get(n.Endpoints.KongAdmin + "/routes" + path); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+		return nil
+	})
+}
+
+// balanced waits until the load balancer sends requests to so many nodes.
+func (s *site) balanced(nodes int) {
+	s.t.Helper()
+	seen := map[string]bool{}
+	plat.Until(s.t, "the load balancer has noticed", func() error {
+		body, err := s.call("GET", s.admin+"/", nil, http.StatusOK)
+		if err != nil {
+			return err
+		}
+		var node struct {
+			ID string `json:"node_id"`
+		}
+		if err := json.Unmarshal(body, &node); err != nil {
+			return err
+		}
+		if seen[node.ID] = true; len(seen) < nodes {
+			return fmt.Errorf("%d of %d nodes", len(seen), nodes)
+		}
+		return nil
+	})
+}
+
+// sluice runs the program against a node.
+func (s *site) sluice(n *plat.Node, args ...string) string {
+	s.t.Helper()
+	out, err := plat.Command(nil, append(args, "--data", n.Dir)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("sluice %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
