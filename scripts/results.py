@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Turns the JSON lines of the benchmarks into bench/RESULTS.md."""
+"""Turns the JSON lines of the benchmarks into a part of bench/RESULTS.md: results.py LINES LOAD PART,
+where LOAD is the load average before them, and PART is peers or edge."""
 import datetime
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 
 lines = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
-load = sys.argv[2]
+load, part = sys.argv[2:]
 
 
 def first(command):
@@ -18,17 +20,59 @@ def first(command):
         return "unknown"
 
 
-print("# Results\n")
-print("Written by `make bench`. Each figure and its peer were measured in turns within one run, on one machine that also made the load; trust the")
-print("ratios and the CPU per request more than the rates.\n")
-print(f"- when: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, load average before the run {load}")
-cpu = first("grep -m1 'model name' /proc/cpuinfo | cut -d: -f2")
-print(f"- machine: {os.cpu_count()} × {cpu}, Linux {platform.release().split('-')[0]}, {first('go version').removeprefix('go version ')}")
-print(f"- peers: {first('nginx -v 2>&1 || /usr/sbin/nginx -v 2>&1')}, Caddy {first('caddy version')}, {first('fio --version')}, DuckDB by the same library, wrk, h2load\n")
-
 def verdict(text, met):
     return f"{text}: " + ("met" if met else "**missed**")
 
+
+def conditions():
+    print(f"- when: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, load average before the run {load}")
+    cpu = first("grep -m1 'model name' /proc/cpuinfo | cut -d: -f2")
+    print(f"- machine: {os.cpu_count()} × {cpu}, Linux {platform.release().split('-')[0]}, {first('go version').removeprefix('go version ')}")
+
+
+def number(value):
+    return f"{value:.{0 if value >= 1000 or value == int(value) else 2}f}"
+
+
+# The benchmarks of the cluster, whose figures are there once per run.
+of_the_edge = {
+    "beats": "Heartbeats to one node",
+    "fleet": "A hundred thousand agents on three nodes",
+    "manifest": "A new manifest, from all its agents at once",
+    "rollout": "A flow published to ten thousand agents on three nodes",
+    "writes": "What unchanged heartbeats write to the database",
+    "routes": "A route, from one node to the others",
+    "lease": "A lease, from a node that is killed",
+}
+
+
+def edge():
+    print("# Cluster and edge\n")
+    print("Written by `make bench`, or `ONLY=edge make bench`. Nodes, their PostgreSQL and the simulated agents shared one machine's processors. A figure is the")
+    print("median of the runs; a bar is met if every run met it.\n")
+    conditions()
+    for bench, title in of_the_edge.items():
+        rows = {}
+        for r in lines:
+            if r.get("bench") == bench:
+                rows.setdefault(r["figure"], []).append(r)
+        if not rows:
+            continue
+        print(f"\n## {title}\n\n| figure | value | runs | bar |\n|---|---|---|---|")
+        for figure, runs in rows.items():
+            values = [r["value"] for r in runs]
+            bar = verdict(runs[0]["bar"], all(r["met"] for r in runs)) if "bar" in runs[0] else ""
+            print(f"| {figure} | {number(statistics.median(values))} {runs[0]['unit']} | {', '.join(map(number, values))} | {bar} |")
+
+
+if part == "edge":
+    edge()
+    sys.exit()
+print("# Results\n")
+print("Written by `make bench`. Each figure and its peer were measured in turns within one run, on one machine that also made the load; trust the")
+print("ratios and the CPU per request more than the rates.\n")
+conditions()
+print(f"- peers: {first('nginx -v 2>&1 || /usr/sbin/nginx -v 2>&1')}, Caddy {first('caddy version')}, {first('fio --version')}, DuckDB by the same library, wrk, h2load\n")
 
 # The gate's scenarios: how a line is known, its title, the bar for Sluice, and whether it is met.
 results = [r for r in lines if r.get("kind") == "result"]

@@ -15,6 +15,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sluice.dev/sluice/bench/rig"
 	"sluice.dev/sluice/internal/api/aws/kinesis"
 )
 
@@ -61,7 +62,7 @@ func benchCollector(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = n.stop(syscall.SIGTERM) }() // the figures are out by then
+	defer func() { _ = n.Stop(syscall.SIGTERM) }() // the figures are out by then
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func benchCollector(ctx context.Context, o options) error {
 	}
 	var ratios, costs, plainCosts, rates, plainRates []float64
 	measure := func(url, script string) (rate, cost float64, err error) {
-		before, err := n.cpu()
+		before, err := n.CPU()
 		if err != nil {
 			return 0, 0, err
 		}
@@ -91,35 +92,35 @@ func benchCollector(ctx context.Context, o options) error {
 		if err != nil {
 			return 0, 0, err
 		}
-		after, err := n.cpu()
+		after, err := n.CPU()
 		if l.errors > 0 {
 			return 0, 0, fmt.Errorf("%.0f errors at 64 connections", l.errors)
 		}
 		return l.rate, float64((after - before).Microseconds()) / l.total, err
 	}
 	for range o.rounds {
-		plainRate, plainCost, err := measure(n.urls.Proxy+"/plain", "")
+		plainRate, plainCost, err := measure(n.URLs.Proxy+"/plain", "")
 		if err != nil {
 			return err
 		}
-		rate, cost, err := measure(n.urls.Proxy+"/events", script)
+		rate, cost, err := measure(n.URLs.Proxy+"/events", script)
 		if err != nil {
 			return err
 		}
 		ratios, costs, rates = append(ratios, rate/plainRate), append(costs, cost), append(rates, rate)
 		plainRates, plainCosts = append(plainRates, plainRate), append(plainCosts, plainCost)
 	}
-	report("collector", "plain proxy of the same build", median(plainRates), "requests/s")
-	report("collector", "plain proxy of the same build, CPU", median(plainCosts), "µs/request")
-	report("collector", "durable events, 64 connections, "+strconv.Itoa(len(event))+" bytes", median(rates), "events/s")
-	judge("collector", "CPU of the node", median(costs), "µs/event", "≤ 45", median(costs) <= 45)
-	judge("collector", "rate against the plain proxy", median(ratios), "×", "≥ 0.7", median(ratios) >= 0.7)
-	many, err := wrk(ctx, o, n.urls.Proxy+"/events", script, 1000)
+	rig.Report("collector", "plain proxy of the same build", rig.Median(plainRates), "requests/s")
+	rig.Report("collector", "plain proxy of the same build, CPU", rig.Median(plainCosts), "µs/request")
+	rig.Report("collector", "durable events, 64 connections, "+strconv.Itoa(len(event))+" bytes", rig.Median(rates), "events/s")
+	rig.Judge("collector", "CPU of the node", rig.Median(costs), "µs/event", "≤ 45", rig.Median(costs) <= 45)
+	rig.Judge("collector", "rate against the plain proxy", rig.Median(ratios), "×", "≥ 0.7", rig.Median(ratios) >= 0.7)
+	many, err := wrk(ctx, o, n.URLs.Proxy+"/events", script, 1000)
 	if err != nil {
 		return err
 	}
-	report("collector", "durable events, 1000 connections", many.rate, "events/s")
-	judge("collector", "errors at 1000 connections", many.errors, "errors", "0", many.errors == 0)
+	rig.Report("collector", "durable events, 1000 connections", many.rate, "events/s")
+	rig.Judge("collector", "errors at 1000 connections", many.errors, "errors", "0", many.errors == 0)
 	return nil
 }
 
@@ -142,7 +143,7 @@ func (n *node) collectorRoute(ctx context.Context, upstream string) error {
 			"programme_field": "programme", "references": "programmes",
 			"fields": []object{field("programme", "string"), field("page", "string"), field("session", "string"), field("value", "number")}}}},
 	} {
-		if err := n.admin(c.method, c.path, c.body); err != nil {
+		if err := n.Admin(c.method, c.path, c.body); err != nil {
 			return err
 		}
 	}

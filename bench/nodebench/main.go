@@ -12,7 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,16 +21,6 @@ import (
 	"strings"
 	"time"
 )
-
-// figure is one line of output.
-type figure struct {
-	Bench  string  `json:"bench"`
-	Figure string  `json:"figure"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-	Bar    string  `json:"bar,omitempty"`
-	Met    *bool   `json:"met,omitempty"`
-}
 
 // options are the flags.
 type options struct {
@@ -81,27 +70,4 @@ func run(ctx context.Context, o options, only string) (err error) {
 		}
 	}
 	return nil
-}
-
-func report(bench, name string, value float64, unit string) {
-	emit(figure{Bench: bench, Figure: name, Value: value, Unit: unit})
-}
-
-// judge reports a figure that has a bar.
-func judge(bench, name string, value float64, unit, bar string, met bool) {
-	emit(figure{Bench: bench, Figure: name, Value: value, Unit: unit, Bar: bar, Met: &met})
-}
-
-func emit(f figure) {
-	if err := json.NewEncoder(os.Stdout).Encode(f); err != nil {
-		panic(err) // nobody reads what is measured
-	}
-}
-
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice.dev/sluice/bench/rig"
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/api/aws/kinesis"
 )
@@ -42,7 +43,7 @@ func (n *node) putLoad(ctx context.Context, stream string, duration time.Duratio
 		fmt.Fprintf(&body, `{"Data":"%s","PartitionKey":"key-%d"}`, base64.StdEncoding.EncodeToString(data), i)
 	}
 	body.WriteString("]}")
-	signed, err := http.NewRequestWithContext(ctx, http.MethodPost, n.urls.AWS+"/", nil)
+	signed, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URLs.AWS+"/", nil)
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +113,7 @@ func benchRecords(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = n.stop(syscall.SIGTERM) }() // the figures are out by then
+	defer func() { _ = n.Stop(syscall.SIGTERM) }() // the figures are out by then
 	k := kinesis.Client{Client: n.aws}
 	if _, err := k.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: new("load"), ShardCount: new(int64(1))}); err != nil {
 		return err
@@ -123,7 +124,7 @@ func benchRecords(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		before, err := n.cpu()
+		before, err := n.CPU()
 		if err != nil {
 			return err
 		}
@@ -131,16 +132,16 @@ func benchRecords(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		after, err := n.cpu()
+		after, err := n.CPU()
 		if err != nil {
 			return err
 		}
 		rates, disks, ratios = append(rates, rate), append(disks, disk), append(ratios, rate/disk)
 		costs = append(costs, float64((after-before).Milliseconds())/(rate*o.duration.Seconds()))
 	}
-	report("records", "fio, 500 KiB before each fdatasync", median(disks), "MB/s")
-	judge("records", "PutRecords 500 × 1 KiB, durable", median(rates), "MB/s", "≥ 50", median(rates) >= 50)
-	judge("records", "against fio", median(ratios), "×", "≥ 0.5", median(ratios) >= 0.5)
-	report("records", "CPU of the node", median(costs), "ms/MB")
+	rig.Report("records", "fio, 500 KiB before each fdatasync", rig.Median(disks), "MB/s")
+	rig.Judge("records", "PutRecords 500 × 1 KiB, durable", rig.Median(rates), "MB/s", "≥ 50", rig.Median(rates) >= 50)
+	rig.Judge("records", "against fio", rig.Median(ratios), "×", "≥ 0.5", rig.Median(ratios) >= 0.5)
+	rig.Report("records", "CPU of the node", rig.Median(costs), "ms/MB")
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice.dev/sluice/bench/rig"
 )
 
 // manyRoutes is how many routes, consumers and keys the node holds.
@@ -36,19 +38,19 @@ func benchRoutes(ctx context.Context, o options) error {
 	if err := n.fillRoutes("http://" + ln.Addr().String()); err != nil {
 		return err
 	}
-	if err := n.stop(syscall.SIGTERM); err != nil {
+	if err := n.Stop(syscall.SIGTERM); err != nil {
 		return err
 	}
 	if n, err = startNode(ctx, o, data); err != nil {
 		return err
 	}
-	report("routes", "ready with 10,000 routes, consumers and keys", n.took.Seconds()*1000, "ms")
+	rig.Report("routes", "ready with 10,000 routes, consumers and keys", n.Took.Seconds()*1000, "ms")
 	time.Sleep(3 * time.Second) // idle is what it is after the start's own work
-	rss, err := n.rss()
+	rss, err := n.RSS()
 	if err != nil {
 		return err
 	}
-	judge("routes", "memory with 10,000 routes, consumers and keys", rss, "MB", "< 200", rss < 200)
+	rig.Judge("routes", "memory with 10,000 routes, consumers and keys", rss, "MB", "< 200", rss < 200)
 
 	var quiet, changing, seen []float64
 	for range o.rounds {
@@ -66,22 +68,22 @@ func benchRoutes(ctx context.Context, o options) error {
 	}
 	slices.Sort(seen)
 	worst := seen[len(seen)-1]
-	ratio := median(changing) / median(quiet)
-	report("routes", "p99, quiet", median(quiet), "ms")
-	report("routes", "p99, ten changes a second", median(changing), "ms")
-	judge("routes", "p99, changing by quiet", ratio, "×", "≤ 1.5", ratio <= 1.5)
-	judge("routes", "a change is seen after the answer, at worst", worst, "ms", "< 50", worst < 50)
-	rss, err = n.rss()
+	ratio := rig.Median(changing) / rig.Median(quiet)
+	rig.Report("routes", "p99, quiet", rig.Median(quiet), "ms")
+	rig.Report("routes", "p99, ten changes a second", rig.Median(changing), "ms")
+	rig.Judge("routes", "p99, changing by quiet", ratio, "×", "≤ 1.5", ratio <= 1.5)
+	rig.Judge("routes", "a change is seen after the answer, at worst", worst, "ms", "< 50", worst < 50)
+	rss, err = n.RSS()
 	if err != nil {
 		return err
 	}
-	report("routes", "memory after the load", rss, "MB")
-	return n.stop(syscall.SIGTERM)
+	rig.Report("routes", "memory after the load", rss, "MB")
+	return n.Stop(syscall.SIGTERM)
 }
 
 // fillRoutes creates everything by the Admin API.
 func (n *node) fillRoutes(url string) error {
-	if err := n.admin("PUT", "/services/many", map[string]any{"url": url}); err != nil {
+	if err := n.Admin("PUT", "/services/many", map[string]any{"url": url}); err != nil {
 		return err
 	}
 	const workers = 32
@@ -91,10 +93,10 @@ func (n *node) fillRoutes(url string) error {
 		wg.Go(func() {
 			for i := w; i < manyRoutes && errs[w] == nil; i += workers {
 				errs[w] = errors.Join(
-					n.admin("PUT", fmt.Sprintf("/routes/r%d", i), map[string]any{"paths": []string{fmt.Sprintf("/s%d/v%d", i/3, i%3)},
+					n.Admin("PUT", fmt.Sprintf("/routes/r%d", i), map[string]any{"paths": []string{fmt.Sprintf("/s%d/v%d", i/3, i%3)},
 						"service": map[string]string{"name": "many"}}),
-					n.admin("PUT", fmt.Sprintf("/consumers/c%d", i), map[string]any{}),
-					n.admin("POST", fmt.Sprintf("/consumers/c%d/key-auth", i), map[string]any{"key": fmt.Sprintf("key-of-consumer-%d", i)}))
+					n.Admin("PUT", fmt.Sprintf("/consumers/c%d", i), map[string]any{}),
+					n.Admin("POST", fmt.Sprintf("/consumers/c%d/key-auth", i), map[string]any{"key": fmt.Sprintf("key-of-consumer-%d", i)}))
 			}
 		})
 	}
@@ -120,7 +122,7 @@ func (n *node) latency(d time.Duration, updates bool) (p99 float64, visible []fl
 				i := manyRoutes/2 + rand.IntN(manyRoutes/2) // changes are to the first half
 				began := time.Now()
 				var status int
-				if status, errs[c] = get(client, fmt.Sprintf("%s/s%d/v%d/x", n.urls.Proxy, i/3, i%3)); errs[c] == nil && status != 200 {
+				if status, errs[c] = get(client, fmt.Sprintf("%s/s%d/v%d/x", n.URLs.Proxy, i/3, i%3)); errs[c] == nil && status != 200 {
 					errs[c] = fmt.Errorf("route %d answers %d", i, status)
 				}
 				times[c] = append(times[c], time.Since(began).Seconds()*1000)
@@ -132,12 +134,12 @@ func (n *node) latency(d time.Duration, updates bool) (p99 float64, visible []fl
 			for next := time.Now(); next.Before(end); next = next.Add(100 * time.Millisecond) {
 				time.Sleep(time.Until(next))
 				path := fmt.Sprintf("/changed-%d", rand.Uint64())
-				if errs[clients] = n.admin("PATCH", fmt.Sprintf("/routes/r%d", rand.IntN(manyRoutes/2)), map[string]any{"paths": []string{path}}); errs[clients] != nil {
+				if errs[clients] = n.Admin("PATCH", fmt.Sprintf("/routes/r%d", rand.IntN(manyRoutes/2)), map[string]any{"paths": []string{path}}); errs[clients] != nil {
 					return
 				}
 				began := time.Now()
 				for status := 0; status != 200; {
-					if status, errs[clients] = get(http.DefaultClient, n.urls.Proxy+path); errs[clients] != nil {
+					if status, errs[clients] = get(http.DefaultClient, n.URLs.Proxy+path); errs[clients] != nil {
 						return
 					}
 				}

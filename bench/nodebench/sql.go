@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/gzip"
 
+	"sluice.dev/sluice/bench/rig"
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/api/aws/s3"
 )
@@ -49,7 +50,7 @@ func benchSQL(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = n.stop(syscall.SIGTERM) }() // the figures are out by then
+	defer func() { _ = n.Stop(syscall.SIGTERM) }() // the figures are out by then
 	clear := filepath.Join(o.dir, "clear")
 	if err := os.MkdirAll(clear, 0o700); err != nil {
 		return err
@@ -74,7 +75,7 @@ func benchSQL(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	u, err := url.Parse(n.urls.SQL)
+	u, err := url.Parse(n.URLs.SQL)
 	if err != nil {
 		return err
 	}
@@ -152,11 +153,11 @@ func benchSQL(ctx context.Context, o options) error {
 			return fmt.Errorf("the answers differ:\n%s\n%s", a, b)
 		}
 	}
-	report("sql", fmt.Sprintf("DuckDB's own reader, %d MB of gzip CSV in %d clear files", total/1e6, sqlFiles), median(its[1:]), "s")
-	report("sql", "through the bucket, decrypted and authorised, first read", mine[0], "s")
-	report("sql", "first read against DuckDB's own reader", ratios[0], "×")
-	report("sql", "through the bucket, decrypted and authorised, later reads", median(mine[1:]), "s")
-	judge("sql", "later reads against DuckDB's own reader", median(ratios[1:]), "×", "≤ 1.3", median(ratios[1:]) <= 1.3)
+	rig.Report("sql", fmt.Sprintf("DuckDB's own reader, %d MB of gzip CSV in %d clear files", total/1e6, sqlFiles), rig.Median(its[1:]), "s")
+	rig.Report("sql", "through the bucket, decrypted and authorised, first read", mine[0], "s")
+	rig.Report("sql", "first read against DuckDB's own reader", ratios[0], "×")
+	rig.Report("sql", "through the bucket, decrypted and authorised, later reads", rig.Median(mine[1:]), "s")
+	rig.Judge("sql", "later reads against DuckDB's own reader", rig.Median(ratios[1:]), "×", "≤ 1.3", rig.Median(ratios[1:]) <= 1.3)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice.dev/sluice/bench/rig"
 	"sluice.dev/sluice/internal/api/aws/kinesis"
 )
 
@@ -15,14 +16,14 @@ func benchStart(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	report("start", "ready, first start", n.took.Seconds()*1000, "ms")
+	rig.Report("start", "ready, first start", n.Took.Seconds()*1000, "ms")
 	time.Sleep(3 * time.Second) // idle is what it is after the start's own work
-	rss, err := n.rss()
+	rss, err := n.RSS()
 	if err != nil {
 		return err
 	}
-	judge("start", "idle memory", rss, "MB", "< 150", rss < 150)
-	if err := n.stop(syscall.SIGTERM); err != nil {
+	rig.Judge("start", "idle memory", rss, "MB", "< 150", rss < 150)
+	if err := n.Stop(syscall.SIGTERM); err != nil {
 		return err
 	}
 	var clean []float64
@@ -30,12 +31,12 @@ func benchStart(ctx context.Context, o options) error {
 		if n, err = startNode(ctx, o, data); err != nil {
 			return err
 		}
-		clean = append(clean, n.took.Seconds()*1000)
-		if err := n.stop(syscall.SIGTERM); err != nil {
+		clean = append(clean, n.Took.Seconds()*1000)
+		if err := n.Stop(syscall.SIGTERM); err != nil {
 			return err
 		}
 	}
-	judge("start", "ready after a clean stop", median(clean), "ms", "< 500", median(clean) < 500)
+	rig.Judge("start", "ready after a clean stop", rig.Median(clean), "ms", "< 500", rig.Median(clean) < 500)
 
 	if n, err = startNode(ctx, o, data); err != nil {
 		return err
@@ -52,15 +53,15 @@ func benchStart(ctx context.Context, o options) error {
 		}
 		written += rate
 	}
-	if err := n.stop(syscall.SIGKILL); err != nil {
+	if err := n.Stop(syscall.SIGKILL); err != nil {
 		return err
 	}
 	if n, err = startNode(ctx, o, data); err != nil {
 		return err
 	}
-	took := n.took.Seconds() * 1000
-	report("start", "in the log at the SIGKILL", written, "MB")
-	judge("start", "ready after SIGKILL", took, "ms", "< 3000", took < 3000)
+	took := n.Took.Seconds() * 1000
+	rig.Report("start", "in the log at the SIGKILL", written, "MB")
+	rig.Judge("start", "ready after SIGKILL", took, "ms", "< 3000", took < 3000)
 	// Ready means that records are served: the log is opened by its first use.
 	k = kinesis.Client{Client: n.aws}
 	began := time.Now()
@@ -68,9 +69,9 @@ func benchStart(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	report("start", "first use of a shard after SIGKILL", time.Since(began).Seconds()*1000, "ms")
+	rig.Report("start", "first use of a shard after SIGKILL", time.Since(began).Seconds()*1000, "ms")
 	if _, err := k.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: it.ShardIterator}); err != nil {
 		return err
 	}
-	return n.stop(syscall.SIGTERM)
+	return n.Stop(syscall.SIGTERM)
 }

@@ -60,6 +60,7 @@ EXIT STATUS
 	f.DurationVar(&cfg.Duration, "duration", 30*time.Second, "how long; 0 until it is interrupted")
 	f.IntVar(&cfg.Connections, "connections", 64, "the most requests that are under way at once")
 	f.BoolVar(&cfg.Burst, "burst", false, "send the first heartbeats of all agents at once")
+	f.BoolVar(&cfg.Roam, "roam", false, "report to the next node every time, as behind a balancer that keeps nobody")
 	f.BoolVar(&asJSON, "json", false, "print JSON, and no progress")
 	return c
 }

@@ -32,6 +32,9 @@ type Config struct {
 	// Burst sends the first heartbeat of all agents at once; else they are spread over the
 	// first period.
 	Burst bool
+	// Roam makes each agent report to the next node every time, as behind a balancer that
+	// keeps nobody; else it stays with one.
+	Roam bool
 	// Manifest is what agents tell when they are asked; a small one if nil. Hash is its hash.
 	Manifest json.RawMessage
 	Hash     string
@@ -48,9 +51,10 @@ type Report struct {
 	Failed     int64         `json:"failed"`
 	LastError  string        `json:"last_error,omitempty"`
 	Rate       float64       `json:"heartbeats_per_second"`
-	P50        time.Duration `json:"p50_ns"`
-	P99        time.Duration `json:"p99_ns"`
-	Max        time.Duration `json:"max_ns"`
+	// P50, P99 and Max are of the times from when a heartbeat was due until it was answered.
+	P50 time.Duration `json:"p50_ns"`
+	P99 time.Duration `json:"p99_ns"`
+	Max time.Duration `json:"max_ns"`
 	// Operations are those that were carried out, by what they are.
 	Operations map[string]int64 `json:"operations"`
 	// Flows counts the agents by the flow they believe to run.
@@ -61,6 +65,7 @@ type Report struct {
 type member struct {
 	id    string
 	mu    sync.Mutex
+	node  int // which URL it reports to next
 	flow  string
 	files string
 }
@@ -102,14 +107,14 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: c.Connections, MaxConnsPerHost: c.Connections, TLSClientConfig: c.TLS}}}
 	defer w.client.CloseIdleConnections()
 	for i := range w.members {
-		w.members[i].id = fmt.Sprintf("%s%06d", c.Prefix, i)
+		w.members[i].id, w.members[i].node = fmt.Sprintf("%s%06d", c.Prefix, i), i
 	}
 	if c.Duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.Duration)
 		defer cancel()
 	}
-	due := make(chan int, c.Agents)
+	due := make(chan turn, c.Agents)
 	var all sync.WaitGroup
 	for range c.Connections {
 		all.Go(func() {
@@ -117,8 +122,8 @@ func Run(ctx context.Context, c Config) (Report, error) {
 				select {
 				case <-ctx.Done():
 					return
-				case i := <-due:
-					w.beat(ctx, i)
+				case t := <-due:
+					w.beat(ctx, t)
 				}
 			}
 		})
@@ -139,13 +144,19 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	return w.report(), nil
 }
 
+// turn is when an agent is to report.
+type turn struct {
+	agent int
+	due   time.Time
+}
+
 // schedule sends agents to report when it is their time.
-func (w *crowd) schedule(ctx context.Context, due chan<- int) {
+func (w *crowd) schedule(ctx context.Context, due chan<- turn) {
 	step := w.cfg.Period / time.Duration(len(w.members))
 	begin := time.Now()
 	if w.cfg.Burst {
 		for i := range w.members {
-			due <- i
+			due <- turn{i, begin}
 		}
 		begin = begin.Add(w.cfg.Period)
 	}
@@ -159,7 +170,7 @@ func (w *crowd) schedule(ctx context.Context, due chan<- int) {
 			}
 		}
 		select {
-		case due <- n % len(w.members):
+		case due <- turn{n % len(w.members), time.Now()}:
 		case <-ctx.Done():
 			return
 		}
@@ -174,14 +185,17 @@ type operation struct {
 	Args       map[string]any `json:"args"`
 }
 
-func (w *crowd) beat(ctx context.Context, i int) {
-	m := &w.members[i]
+func (w *crowd) beat(ctx context.Context, t turn) {
+	m := &w.members[t.agent]
 	m.mu.Lock()
+	at := strings.TrimSuffix(w.cfg.URLs[m.node%len(w.cfg.URLs)], "/")
+	if w.cfg.Roam {
+		m.node++
+	}
 	body := w.report1(m, nil)
 	m.mu.Unlock()
-	began := time.Now()
-	raw, err := w.post(ctx, i, "/c2-protocol/heartbeat", body)
-	took := time.Since(began)
+	raw, err := w.post(ctx, at+"/c2-protocol/heartbeat", body)
+	took := time.Since(t.due)
 	if ctx.Err() != nil {
 		return
 	}
@@ -194,7 +208,7 @@ func (w *crowd) beat(ctx context.Context, i int) {
 	}
 	w.note(took, err)
 	for _, o := range answer.Requested {
-		w.obey(ctx, i, o)
+		w.obey(ctx, m, at, o)
 	}
 }
 
@@ -214,10 +228,14 @@ func (w *crowd) report1(m *member, manifest json.RawMessage) map[string]any {
 	return r
 }
 
-// obey believes to have carried out an operation, and says so.
-func (w *crowd) obey(ctx context.Context, i int, o operation) {
-	m := &w.members[i]
+// obey believes to have carried out an operation, and says so to the node at an address. A
+// flow it does fetch.
+func (w *crowd) obey(ctx context.Context, m *member, at string, o operation) {
 	what := strings.ToUpper(o.Operation) + " " + strings.ToLower(o.Operand)
+	var err error
+	if path, ok := o.Args["relativeFlowUrl"].(string); ok {
+		_, err = w.send(ctx, http.MethodGet, at+path, nil)
+	}
 	m.mu.Lock()
 	ack := map[string]any{}
 	switch what {
@@ -233,7 +251,9 @@ func (w *crowd) obey(ctx context.Context, i int, o operation) {
 	ack["operationId"], ack["identifier"] = o.Identifier, m.id
 	ack["operationState"] = map[string]any{"state": "FULLY_APPLIED"}
 	m.mu.Unlock()
-	_, err := w.post(ctx, i, "/c2-protocol/acknowledge", ack)
+	if err == nil {
+		_, err = w.post(ctx, at+"/c2-protocol/acknowledge", ack)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.operations[what]++
@@ -243,12 +263,16 @@ func (w *crowd) obey(ctx context.Context, i int, o operation) {
 	}
 }
 
-func (w *crowd) post(ctx context.Context, i int, path string, v any) ([]byte, error) {
+func (w *crowd) post(ctx context.Context, url string, v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(w.cfg.URLs[i%len(w.cfg.URLs)], "/")+path, bytes.NewReader(raw))
+	return w.send(ctx, http.MethodPost, url, bytes.NewReader(raw))
+}
+
+func (w *crowd) send(ctx context.Context, method, url string, in io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, in)
 	if err != nil {
 		return nil, err
 	}
