@@ -20,17 +20,17 @@ import (
 )
 
 // toStreamAndObjects takes requests, and sends each to a stream and to a bucket.
-const toStreamAndObjects = `{"rootGroup": {"identifier": "root",
- "controllerServices": [{"identifier": "key", "name": "key", "type": "AWSCredentialsProviderControllerService", "properties": {"Access Key ID": "ACCESS", "Secret Access Key": "SECRET"}}],
+const toStreamAndObjects = `{"rootGroup": {"identifier": "00000000-0000-4000-8000-000000000001", "name": "root",
+ "controllerServices": [{"identifier": "00000000-0000-4000-8000-000000000002", "name": "key", "type": "AWSCredentialsProviderControllerService", "properties": {"Access Key ID": "ACCESS", "Secret Access Key": "SECRET"}}],
  "processors": [
-  {"identifier": "in", "name": "in", "type": "ListenHTTP", "properties": {"Listening Port": "0", "Local Network Address": "127.0.0.1"}},
-  {"identifier": "stream", "name": "stream", "type": "PutKinesisStream", "penaltyDuration": "100 ms", "properties": {"AWS Credentials Provider service": "key", "Endpoint Override URL": "ENDPOINT", "Stream Name": "edge"}, "autoTerminatedRelationships": ["success"]},
-  {"identifier": "objects", "name": "objects", "type": "PutS3Object", "penaltyDuration": "100 ms", "properties": {"AWS Credentials Provider service": "key", "Endpoint Override URL": "ENDPOINT", "Bucket": "edge", "Object Key": "in/${filename}"}, "autoTerminatedRelationships": ["success"]}],
+  {"identifier": "00000000-0000-4000-8000-000000000003", "name": "in", "type": "ListenHTTP", "properties": {"Listening Port": "0", "Local Network Address": "127.0.0.1"}},
+  {"identifier": "00000000-0000-4000-8000-000000000004", "name": "stream", "type": "PutKinesisStream", "penaltyDuration": "100 ms", "properties": {"AWS Credentials Provider service": "00000000-0000-4000-8000-000000000002", "Endpoint Override URL": "ENDPOINT", "Stream Name": "edge"}, "autoTerminatedRelationships": ["success"]},
+  {"identifier": "00000000-0000-4000-8000-000000000005", "name": "objects", "type": "PutS3Object", "penaltyDuration": "100 ms", "properties": {"AWS Credentials Provider service": "00000000-0000-4000-8000-000000000002", "Endpoint Override URL": "ENDPOINT", "Bucket": "edge", "Object Key": "in/${filename}"}, "autoTerminatedRelationships": ["success"]}],
  "connections": [
-  {"identifier": "1", "source": {"id": "in"}, "destination": {"id": "stream"}, "selectedRelationships": ["success"]},
-  {"identifier": "2", "source": {"id": "in"}, "destination": {"id": "objects"}, "selectedRelationships": ["success"]},
-  {"identifier": "3", "source": {"id": "stream"}, "destination": {"id": "stream"}, "selectedRelationships": ["failure"]},
-  {"identifier": "4", "source": {"id": "objects"}, "destination": {"id": "objects"}, "selectedRelationships": ["failure"]}]}}`
+  {"identifier": "00000000-0000-4000-8000-000000000006", "source": {"id": "00000000-0000-4000-8000-000000000003"}, "destination": {"id": "00000000-0000-4000-8000-000000000004"}, "selectedRelationships": ["success"]},
+  {"identifier": "00000000-0000-4000-8000-000000000007", "source": {"id": "00000000-0000-4000-8000-000000000003"}, "destination": {"id": "00000000-0000-4000-8000-000000000005"}, "selectedRelationships": ["success"]},
+  {"identifier": "00000000-0000-4000-8000-000000000008", "source": {"id": "00000000-0000-4000-8000-000000000004"}, "destination": {"id": "00000000-0000-4000-8000-000000000004"}, "selectedRelationships": ["failure"]},
+  {"identifier": "00000000-0000-4000-8000-000000000009", "source": {"id": "00000000-0000-4000-8000-000000000005"}, "destination": {"id": "00000000-0000-4000-8000-000000000005"}, "selectedRelationships": ["failure"]}]}}`
 
 // An agent stores and forwards: what it has taken while the node was away arrives.
 func TestAgentToStreamAndObjects(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice.dev/sluice/internal/agent"
-	"sluice.dev/sluice/internal/agent/engine"
 	"sluice.dev/sluice/internal/agent/enroll"
 	"sluice.dev/sluice/internal/agent/state"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 func agentCommand() *cobra.Command {
@@ -37,7 +37,7 @@ EXIT STATUS
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			syscall.Umask(0o077)
-			n, err := engine.ParseSize(limit)
+			n, err := flow.ParseSize(limit)
 			if err != nil {
 				return fmt.Errorf("--max-queue: %w", err)
 			}

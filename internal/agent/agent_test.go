@@ -21,12 +21,12 @@ import (
 
 // flowOf writes text into files of a directory.
 func flowOf(text, dir string) string {
-	return fmt.Sprintf(`{"rootGroup": {"identifier": "root",
-	 "controllerServices": [{"identifier": "ssl", "name": "ssl", "type": "org.apache.nifi.ssl.StandardSSLContextService", "properties": {"Truststore Password": "s3cret"}}],
+	return fmt.Sprintf(`{"rootGroup": {"identifier": "00000000-0000-4000-8000-000000000001", "name": "root",
+	 "controllerServices": [{"identifier": "00000000-0000-4000-8000-000000000002", "name": "ssl", "type": "org.apache.nifi.ssl.StandardSSLContextService", "properties": {"Truststore Password": "s3cret"}}],
 	 "processors": [
-	  {"identifier": "gen", "name": "gen", "type": "org.apache.nifi.processors.standard.GenerateFlowFile", "schedulingPeriod": "20 ms", "properties": {"Custom Text": %q}},
-	  {"identifier": "put", "name": "put", "type": "org.apache.nifi.processors.standard.PutFile", "properties": {"Directory": %q}, "autoTerminatedRelationships": ["success", "failure"]}],
-	 "connections": [{"identifier": "c", "name": "c", "source": {"id": "gen", "type": "PROCESSOR"}, "destination": {"id": "put", "type": "PROCESSOR"}, "selectedRelationships": ["success"]}]}}`, text, dir)
+	  {"identifier": "00000000-0000-4000-8000-000000000003", "name": "gen", "type": "org.apache.nifi.processors.standard.GenerateFlowFile", "schedulingPeriod": "20 ms", "properties": {"Custom Text": %q}},
+	  {"identifier": "00000000-0000-4000-8000-000000000004", "name": "put", "type": "org.apache.nifi.processors.standard.PutFile", "properties": {"Directory": %q}, "autoTerminatedRelationships": ["success", "failure"]}],
+	 "connections": [{"identifier": "00000000-0000-4000-8000-000000000005", "name": "c", "source": {"id": "00000000-0000-4000-8000-000000000003", "type": "PROCESSOR"}, "destination": {"id": "00000000-0000-4000-8000-000000000004", "type": "PROCESSOR"}, "selectedRelationships": ["success"]}]}}`, text, dir)
 }
 
 // written waits for a file of this content.
@@ -84,14 +84,14 @@ func TestOperations(t *testing.T) {
 	eventually(t, "the flow's id is not reported", func() bool { return s.beat()["flowInfo"].(map[string]any)["flowId"] == "f2" })
 
 	// The flow and its parts.
-	want(t, "stop", s.order("10", "STOP", "processor", map[string]any{"processorId": "put"}), "FULLY_APPLIED", "")
+	want(t, "stop", s.order("10", "STOP", "processor", map[string]any{"processorId": "00000000-0000-4000-8000-000000000004"}), "FULLY_APPLIED", "")
 	eventually(t, "nothing waits", func() bool {
-		q := s.beat()["flowInfo"].(map[string]any)["queues"].(map[string]any)["c"].(map[string]any)
+		q := s.beat()["flowInfo"].(map[string]any)["queues"].(map[string]any)["00000000-0000-4000-8000-000000000005"].(map[string]any)
 		return q["size"].(float64) > 2
 	})
 	want(t, "stop flow", s.order("11", "STOP", "flow", nil), "FULLY_APPLIED", "")
-	want(t, "clear", s.order("12", "CLEAR", "connection", map[string]any{"c": "c"}), "FULLY_APPLIED", "c: ")
-	want(t, "clear some", s.order("13", "CLEAR", "connection", map[string]any{"c": "c", "d": "d"}), "PARTIALLY_APPLIED", "no connection")
+	want(t, "clear", s.order("12", "CLEAR", "connection", map[string]any{"c": "00000000-0000-4000-8000-000000000005"}), "FULLY_APPLIED", "00000000-0000-4000-8000-000000000005: ")
+	want(t, "clear some", s.order("13", "CLEAR", "connection", map[string]any{"c": "00000000-0000-4000-8000-000000000005", "d": "d"}), "PARTIALLY_APPLIED", "no connection")
 	want(t, "start an unknown one", s.order("14", "START", "processor", map[string]any{"processorId": "x"}), "NOT_APPLIED", "no processor")
 	want(t, "start", s.order("15", "START", "flow", nil), "FULLY_APPLIED", "")
 	want(t, "pause", s.order("16", "PAUSE", "flow", nil), "FULLY_APPLIED", "")

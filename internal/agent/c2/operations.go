@@ -98,7 +98,7 @@ func (c *Client) updateFlow(ctx context.Context, o *operation) state {
 	if err := c.d.State.SetFlow(agentstate.Applied{ID: id, Flow: raw}); err != nil {
 		return stateOf(partiallyApplied, "the flow runs, but is not kept: %v", err)
 	}
-	c.log.Info("a flow was applied", "flow_id", id, "flow", flow.String())
+	c.log.Info("a flow was applied", "flow_id", id)
 	return state{State: fullyApplied}
 }
 

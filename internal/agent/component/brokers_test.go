@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"sluice.dev/sluice/internal/agent/engine"
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 var (
@@ -70,7 +70,7 @@ func TestPublishKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	link := engine.ServiceSpec{ID: "kafka", Name: "kafka", Type: "Kafka3ConnectionService", Properties: map[string]string{"Bootstrap Servers": c.ListenAddrs()[0]}}
+	link := &flow.ControllerService{Head: flow.Head{ID: "kafka", Name: "kafka"}, Type: "Kafka3ConnectionService", Properties: map[string]string{"Bootstrap Servers": c.ListenAddrs()[0]}}
 	r := newRig(t, "PublishKafka", map[string]string{"Kafka Connection Service": "kafka", "Topic Name": "events", "Kafka Key": "${k}", "compression.type": "lz4"}, link)
 	r.send("one", "k", "a")
 	r.send("two")

@@ -11,6 +11,7 @@ import (
 	"sluice.dev/sluice/internal/agent/component"
 	"sluice.dev/sluice/internal/agent/engine"
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // rig runs one processor between a source that the test feeds and a sink for each of its
@@ -46,7 +47,7 @@ type trigger func(context.Context, *engine.Session) error
 
 func (f trigger) Trigger(ctx context.Context, s *engine.Session) error { return f(ctx, s) }
 
-func newRig(t *testing.T, kind string, properties map[string]string, services ...engine.ServiceSpec) *rig {
+func newRig(t *testing.T, kind string, properties map[string]string, services ...*flow.ControllerService) *rig {
 	t.Helper()
 	r := &rig{t: t, in: make(chan got, 1000), out: make(chan got, 1000), log: &logged{lines: make(chan slog.Record, 1000)}}
 	defs := append(component.Catalogue(),
@@ -66,8 +67,16 @@ func newRig(t *testing.T, kind string, properties map[string]string, services ..
 			def = &defs[i]
 		}
 	}
-	yield := 5 * time.Millisecond
-	f := &engine.Flow{Services: services, Processors: []engine.ProcessorSpec{{ID: "it", Name: "it", Type: kind, Properties: properties, Yield: yield, Penalty: yield}}}
+	group := &flow.Group{Services: services}
+	add := func(id, kind string, properties map[string]string) {
+		group.Processors = append(group.Processors, &flow.Processor{Head: flow.Head{ID: id, Name: id}, Type: kind, Properties: properties,
+			Period: "0 sec", Yield: "5 ms", Penalty: "5 ms"})
+	}
+	connect := func(id, from, to, relationship string) {
+		group.Connections = append(group.Connections, &flow.Connection{Head: flow.Head{ID: id}, Source: flow.End{ID: from}, Destination: flow.End{ID: to},
+			Relationships: []string{relationship}, MaxSize: "0 B", Expiration: "0 sec"})
+	}
+	add("it", kind, properties)
 	rels := []string{}
 	for _, rel := range def.Relationships {
 		rels = append(rels, rel.Name)
@@ -78,14 +87,14 @@ func newRig(t *testing.T, kind string, properties map[string]string, services ..
 		}
 	}
 	for _, rel := range rels {
-		f.Processors = append(f.Processors, engine.ProcessorSpec{ID: "to " + rel, Type: "test.Sink", Properties: map[string]string{"rel": rel}})
-		f.Connections = append(f.Connections, engine.Connection{ID: "c " + rel, Source: "it", Destination: "to " + rel, Relationships: []string{rel}})
+		add("to "+rel, "test.Sink", map[string]string{"rel": rel})
+		connect("c "+rel, "it", "to "+rel, rel)
 	}
 	if def.Input != engine.InputForbidden {
-		f.Processors = append(f.Processors, engine.ProcessorSpec{ID: "from", Type: "test.Source", Yield: yield})
-		f.Connections = append(f.Connections, engine.Connection{ID: "c", Source: "from", Destination: "it", Relationships: []string{"success"}})
+		add("from", "test.Source", nil)
+		connect("c", "from", "it", "success")
 	}
-	if err := e.Apply(t.Context(), f); err != nil {
+	if err := e.Apply(t.Context(), &flow.Flow{Root: group}); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -22,6 +22,7 @@ import (
 
 	"sluice.dev/sluice/internal/agent/component"
 	"sluice.dev/sluice/internal/agent/engine"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // stores makes one self-signed identity as PEM and PKCS #12 files.
@@ -57,8 +58,8 @@ func stores(t *testing.T) (pemFile, p12, trust string) {
 	return pemFile, p12, file("trust.p12", b, err)
 }
 
-func ssl(properties map[string]string) engine.ServiceSpec {
-	return engine.ServiceSpec{ID: "ssl", Name: "ssl", Type: "StandardSSLContextService", Properties: properties}
+func ssl(properties map[string]string) *flow.ControllerService {
+	return &flow.ControllerService{Head: flow.Head{ID: "ssl", Name: "ssl"}, Type: "StandardSSLContextService", Properties: properties}
 }
 
 func TestListenAndInvokeHTTPS(t *testing.T) {
@@ -126,10 +127,10 @@ func TestListenHTTPIsFull(t *testing.T) {
 	if c := code(); c != http.StatusOK {
 		t.Fatal(c)
 	}
-	flow := *r.e.Flow()
-	flow.Connections[0].MaxCount = 1
-	flow.Processors[0].Properties["Listening Port"] = "0"
-	if err := r.e.Apply(t.Context(), &flow); err != nil {
+	f := r.e.Flow()
+	f.Root.Connections[0].MaxObjects = 1
+	f.Root.Processors[0].Properties["Listening Port"] = "0"
+	if err := r.e.Apply(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
 	url = "http://" + r.address() + "/contentListener"
@@ -158,7 +159,7 @@ func TestKeyStoresThatCannotBeUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Validate(&engine.Flow{Services: []engine.ServiceSpec{ssl(p)}}); err == nil || strings.Contains(err.Error(), "wrong-secret") {
+		if err := e.Validate(&flow.Flow{Root: &flow.Group{Services: []*flow.ControllerService{ssl(p)}}}); err == nil || strings.Contains(err.Error(), "wrong-secret") {
 			t.Errorf("%s: %v", name, err)
 		}
 		_ = e.Close()

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"strconv"
 	"testing"
-	"time"
 
 	"sluice.dev/sluice/internal/agent/engine"
 )
@@ -21,8 +20,8 @@ func BenchmarkFlow(b *testing.B) {
 			defer e.Close()
 			f := line("!")
 			f.Threads = 24
-			for i := range f.Processors {
-				f.Processors[i].Tasks, f.Processors[i].Yield = tasks, time.Millisecond
+			for i := range f.Root.Processors {
+				f.Root.Processors[i].Tasks, f.Root.Processors[i].Yield = tasks, "1 ms"
 			}
 			if err := e.Apply(b.Context(), f); err != nil {
 				b.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/internal/agent/expression"
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // Input says what a processor expects of incoming connections.
@@ -143,13 +144,13 @@ func (s *Settings) Bool(name string) bool { return strings.EqualFold(s.Text(name
 
 // Duration is a property that was checked to be a time span; 0 if it has no value.
 func (s *Settings) Duration(name string) time.Duration {
-	d, _ := ParseDuration(s.Text(name)) // checked
+	d, _ := flow.ParseDuration(s.Text(name)) // checked
 	return d
 }
 
 // Size is a property that was checked to be a data size in bytes; 0 if it has no value.
 func (s *Settings) Size(name string) int64 {
-	n, _ := ParseSize(s.Text(name)) // checked
+	n, _ := flow.ParseSize(s.Text(name)) // checked
 	return n
 }
 
@@ -206,13 +207,13 @@ func Integer(low, high int) func(string) error {
 
 // Duration checks for a time span like 30 sec.
 func Duration(v string) error {
-	_, err := ParseDuration(v)
+	_, err := flow.ParseDuration(v)
 	return err
 }
 
 // Size checks for a data size like 10 MB.
 func Size(v string) error {
-	_, err := ParseSize(v)
+	_, err := flow.ParseSize(v)
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"sluice.dev/sluice/internal/agent/component"
 	"sluice.dev/sluice/internal/agent/engine"
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 const (
@@ -40,24 +41,23 @@ func child(dir, out string) {
 	e, err := engine.Open(context.Background(), engine.Config{Dir: filepath.Join(dir, "repository")},
 		engine.Deps{Definitions: component.Catalogue(), Log: slog.New(slog.NewJSONHandler(os.Stdout, nil)), Clock: clock.System{}})
 	if err == nil {
-		yield := 5 * time.Millisecond
 		in := "org.apache.nifi.processors.standard."
-		err = e.Apply(context.Background(), &engine.Flow{
-			Processors: []engine.ProcessorSpec{
-				{ID: "http", Type: in + "ListenHTTP", Properties: map[string]string{"Listening Port": "0", "Local Network Address": "127.0.0.1"}, Yield: time.Second},
-				{ID: "text", Type: in + "ReplaceText", Properties: map[string]string{"Replacement Strategy": "Append", "Replacement Value": "\n", "Evaluation Mode": "Entire text"}, Tasks: 2},
-				{ID: "bins", Type: in + "MergeContent", Properties: map[string]string{"Maximum Number of Entries": "7", "Minimum Number of Entries": "3", "Max Bin Age": "50 ms"},
-					AutoTerminated: []string{"original", "failure"}, Yield: yield},
-				{ID: "name", Type: "org.apache.nifi.processors.attributes.UpdateAttribute", Properties: map[string]string{"filename": "${UUID()}"}},
-				{ID: "file", Type: in + "PutFile", Properties: map[string]string{"Directory": out}, AutoTerminated: []string{"success", "failure"}},
+		http := processor("http", in+"ListenHTTP", map[string]string{"Listening Port": "0", "Local Network Address": "127.0.0.1"})
+		http.Yield = "1 sec"
+		text := processor("text", in+"ReplaceText", map[string]string{"Replacement Strategy": "Append", "Replacement Value": "\n", "Evaluation Mode": "Entire text"})
+		text.Tasks = 2
+		bins := processor("bins", in+"MergeContent", map[string]string{"Maximum Number of Entries": "7", "Minimum Number of Entries": "3", "Max Bin Age": "50 ms"})
+		bins.AutoTerminated = []string{"original", "failure"}
+		name := processor("name", "org.apache.nifi.processors.attributes.UpdateAttribute", map[string]string{"filename": "${UUID()}"})
+		file := processor("file", in+"PutFile", map[string]string{"Directory": out})
+		file.AutoTerminated = []string{"success", "failure"}
+		err = e.Apply(context.Background(), &flow.Flow{Root: &flow.Group{
+			Processors: []*flow.Processor{http, text, bins, name, file},
+			Connections: []*flow.Connection{
+				connection("1", "http", "text", "success"), connection("2", "text", "bins", "success", "failure"),
+				connection("3", "bins", "name", "merged"), connection("4", "name", "file", "success"),
 			},
-			Connections: []engine.Connection{
-				{ID: "1", Source: "http", Destination: "text", Relationships: []string{"success"}},
-				{ID: "2", Source: "text", Destination: "bins", Relationships: []string{"success", "failure"}},
-				{ID: "3", Source: "bins", Destination: "name", Relationships: []string{"merged"}},
-				{ID: "4", Source: "name", Destination: "file", Relationships: []string{"success"}},
-			},
-		})
+		}})
 	}
 	if err != nil {
 		fmt.Println(err)

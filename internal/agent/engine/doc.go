@@ -9,7 +9,9 @@
 // everything back. A connection carries one or more relationships of a processor to another
 // and holds a queue. A relationship without a connection is auto-terminated: what is
 // transferred to it ends. Controller services are shared by processors. A Definition says
-// what a kind of component is; the engine knows none but funnels and ports.
+// what a kind of component is; the engine knows none but funnels and ports. What it runs
+// is a flow.Flow, as the server of the fleet edits and sends it: that is planned into nodes,
+// which are processors, and links, which are connections.
 //
 // # Invariants
 //

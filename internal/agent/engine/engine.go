@@ -12,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/kv"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // Config says where an engine keeps what waits, and how much of it.
@@ -48,7 +49,7 @@ type Engine struct {
 	closed bool       // under change
 
 	mu      sync.Mutex
-	flow    *Flow
+	flow    *flow.Flow
 	nodes   []*node
 	queues  map[string]*queue
 	running bool
@@ -122,14 +123,14 @@ func (e *Engine) definition(t string) *Definition {
 func (e *Engine) threads() chan struct{} { return *e.slots.Load() }
 
 // Validate says what is wrong with a flow, if anything is.
-func (e *Engine) Validate(f *Flow) error {
+func (e *Engine) Validate(f *flow.Flow) error {
 	_, err := e.prepare(f)
 	return err
 }
 
 // Apply runs a flow in the place of the one that runs. If the new one is not valid or does
 // not start, the old one goes on and the error says why.
-func (e *Engine) Apply(ctx context.Context, f *Flow) error {
+func (e *Engine) Apply(ctx context.Context, f *flow.Flow) error {
 	p, err := e.prepare(f)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (e *Engine) Apply(ctx context.Context, f *Flow) error {
 	}
 	e.halt()
 	if old == nil {
-		e.install(&plan{flow: &Flow{}})
+		e.install(&plan{flow: &flow.Flow{}})
 		return err
 	}
 	before, again := e.prepare(old)
@@ -164,27 +165,22 @@ func (e *Engine) Apply(ctx context.Context, f *Flow) error {
 func (e *Engine) install(p *plan) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	byID := map[string]*node{}
-	for _, n := range p.nodes {
-		byID[n.spec.ID] = n
-	}
 	keep := map[string]bool{}
-	for _, c := range p.flow.Connections {
-		q := e.queue(c.ID)
-		from, to := byID[c.Source], byID[c.Destination]
-		for _, r := range c.Relationships {
-			from.out[r] = append(from.out[r], q)
+	for _, l := range p.links {
+		q := e.queue(l.id)
+		for _, r := range l.relationships {
+			l.from.out[r] = append(l.from.out[r], q)
 		}
-		to.in = append(to.in, q)
-		to.fed = to.fed || from != to
-		q.link(c, from, to)
-		keep[c.ID] = true
+		l.to.in = append(l.to.in, q)
+		l.to.fed = l.to.fed || l.from != l.to
+		q.become(l)
+		keep[l.id] = true
 	}
 	for id, q := range e.queues {
 		if keep[id] {
 			continue
 		}
-		q.link(Connection{}, nil, nil)
+		q.become(link{})
 		if n := q.count; n > 0 {
 			e.log.Warn("a connection is no more; what waits on it is kept until it comes back or is cleared", "connection", id, "flow_files", n)
 		} else {
@@ -338,7 +334,7 @@ func (e *Engine) freed() {
 }
 
 // Flow is what the engine runs, or ran before it was stopped; nil if it has none.
-func (e *Engine) Flow() *Flow {
+func (e *Engine) Flow() *flow.Flow {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.flow

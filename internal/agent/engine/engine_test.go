@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/internal/agent/engine"
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // source makes what the test puts into its channel; sink gives what comes to it, until the
@@ -135,20 +136,26 @@ func (b *bench) want(t *testing.T, want ...string) {
 	}
 }
 
+// processor is one of a flow; connection is one between two.
+func processor(id, kind string, properties map[string]string) *flow.Processor {
+	return &flow.Processor{Head: flow.Head{ID: id, Name: id}, Type: kind, Properties: properties, Period: "0 sec", Yield: "5 ms", Penalty: "5 ms"}
+}
+
+func connection(id, from, to string, relationships ...string) *flow.Connection {
+	return &flow.Connection{Head: flow.Head{ID: id}, Source: flow.End{ID: from}, Destination: flow.End{ID: to}, Relationships: relationships,
+		MaxSize: "0 B", Expiration: "0 sec"}
+}
+
 // line is source → move → sink.
-func line(suffix string) *engine.Flow {
-	yield := 5 * time.Millisecond
-	return &engine.Flow{
-		Processors: []engine.ProcessorSpec{
-			{ID: "src", Name: "src", Type: "test.Source", Yield: yield},
-			{ID: "mv", Name: "mv", Type: "test.Move", Yield: yield, Penalty: yield, Properties: map[string]string{"Suffix": suffix}},
-			{ID: "snk", Name: "snk", Type: "test.Sink", Yield: yield},
+func line(suffix string) *flow.Flow {
+	return &flow.Flow{Root: &flow.Group{
+		Processors: []*flow.Processor{
+			processor("src", "test.Source", nil),
+			processor("mv", "test.Move", map[string]string{"Suffix": suffix}),
+			processor("snk", "test.Sink", nil),
 		},
-		Connections: []engine.Connection{
-			{ID: "c1", Source: "src", Destination: "mv", Relationships: []string{"success"}},
-			{ID: "c2", Source: "mv", Destination: "snk", Relationships: []string{"success"}},
-		},
-	}
+		Connections: []*flow.Connection{connection("c1", "src", "mv", "success"), connection("c2", "mv", "snk", "success")},
+	}}
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -209,17 +216,17 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 }
 
 func TestBackPressure(t *testing.T) {
-	for name, limit := range map[string]func(*engine.Connection){
-		"count": func(c *engine.Connection) { c.MaxCount = 3 },
-		"size":  func(c *engine.Connection) { c.MaxBytes = 3 },
+	for name, limit := range map[string]func(*flow.Connection){
+		"count": func(c *flow.Connection) { c.MaxObjects = 3 },
+		"size":  func(c *flow.Connection) { c.MaxSize = "3 B" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench()
 			b.hold.Store(true)
 			e := b.open(t, t.TempDir(), engine.Config{})
 			f := line("")
-			limit(&f.Connections[0])
-			limit(&f.Connections[1])
+			limit(f.Root.Connections[0])
+			limit(f.Root.Connections[1])
 			if err := e.Apply(t.Context(), f); err != nil {
 				t.Fatal(err)
 			}
@@ -265,19 +272,21 @@ func TestAnInvalidFlowChangesNothing(t *testing.T) {
 	if err := e.Apply(t.Context(), line("1")); err != nil {
 		t.Fatal(err)
 	}
-	for want, spoil := range map[string]func(*engine.Flow){
-		"unknown type":             func(f *engine.Flow) { f.Processors[1].Type = "test.Nothing" },
-		"has no property":          func(f *engine.Flow) { f.Processors[1].Properties["Other"] = "x" },
-		"neither connected":        func(f *engine.Flow) { f.Connections = f.Connections[:1] },
-		"not in the flow":          func(f *engine.Flow) { f.Connections[0].Destination = "gone" },
-		"no relationship":          func(f *engine.Flow) { f.Connections[0].Relationships = []string{"other"} },
-		"two connections have":     func(f *engine.Flow) { f.Connections[1].ID = "c1" },
-		"property \"Suffix\"":      func(f *engine.Flow) { f.Processors[1].Properties["Suffix"] = "${" },
-		"unknown prioritizer":      func(f *engine.Flow) { f.Connections[0].Prioritizers = []string{"Mine"} },
-		"is not a cron schedule":   func(f *engine.Flow) { f.Processors[0].Cron = "* * *" },
-		"takes no incoming":        func(f *engine.Flow) { f.Connections[1].Destination = "src" },
-		"needs an incoming":        func(f *engine.Flow) { f.Connections[0].Destination = "snk" },
-		"concurrent tasks are mor": func(f *engine.Flow) { f.Processors[0].Tasks = 1000 },
+	for want, spoil := range map[string]func(*flow.Flow){
+		"unknown type":         func(f *flow.Flow) { f.Root.Processors[1].Type = "test.Nothing" },
+		"has no property":      func(f *flow.Flow) { f.Root.Processors[1].Properties["Other"] = "x" },
+		"neither connected":    func(f *flow.Flow) { f.Root.Connections = f.Root.Connections[:1] },
+		"not in the flow":      func(f *flow.Flow) { f.Root.Connections[0].Destination.ID = "gone" },
+		"no relationship":      func(f *flow.Flow) { f.Root.Connections[0].Relationships = []string{"other"} },
+		"two connections have": func(f *flow.Flow) { f.Root.Connections[1].ID = "c1" },
+		"property \"Suffix\"":  func(f *flow.Flow) { f.Root.Processors[1].Properties["Suffix"] = "${" },
+		"unknown prioritizer":  func(f *flow.Flow) { f.Root.Connections[0].Prioritizers = []string{"Mine"} },
+		"is not a cron schedule": func(f *flow.Flow) {
+			f.Root.Processors[0].Strategy, f.Root.Processors[0].Period = "CRON_DRIVEN", "* * *"
+		},
+		"takes no incoming":        func(f *flow.Flow) { f.Root.Connections[1].Destination.ID = "src" },
+		"needs an incoming":        func(f *flow.Flow) { f.Root.Connections[0].Destination.ID = "snk" },
+		"concurrent tasks are mor": func(f *flow.Flow) { f.Root.Processors[0].Tasks = 1000 },
 	} {
 		f := line("2")
 		spoil(f)
@@ -306,7 +315,7 @@ func TestHotSwap(t *testing.T) {
 	eventually(t, "the new flow does not work", func() bool { return e.Status().Queues[1].Count == 2 })
 
 	other := line("4") // without the connection that holds something
-	other.Connections[1].ID = "c3"
+	other.Root.Connections[1].ID = "c3"
 	if err := e.Apply(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +403,7 @@ func TestOrderAndExpiry(t *testing.T) {
 	b := newBench()
 	e := b.open(t, t.TempDir(), engine.Config{})
 	f := line("")
-	f.Connections[0].Prioritizers = []string{"PriorityAttributePrioritizer"}
+	f.Root.Connections[0].Prioritizers = []string{"PriorityAttributePrioritizer"}
 	if err := e.Apply(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +420,7 @@ func TestOrderAndExpiry(t *testing.T) {
 	b.want(t, "9", "10", "a", "x", "")
 
 	f = line("")
-	f.Connections[1].Expiration = time.Millisecond
+	f.Root.Connections[1].Expiration = "1 ms"
 	b.hold.Store(true)
 	if err := e.Apply(t.Context(), f); err != nil {
 		t.Fatal(err)
@@ -430,13 +439,13 @@ func TestManyTasksLoseAndDoubleNothing(t *testing.T) {
 	b := newBench()
 	e := b.open(t, t.TempDir(), engine.Config{})
 	f := line("")
-	for i := range f.Processors {
-		f.Processors[i].Tasks = 4
+	for i := range f.Root.Processors {
+		f.Root.Processors[i].Tasks = 4
 	}
-	f.Processors = append(f.Processors, engine.ProcessorSpec{ID: "fun", Type: engine.FunnelType})
-	f.Connections[1].Destination = "fun"
-	f.Connections[1].MaxCount = 10
-	f.Connections = append(f.Connections, engine.Connection{ID: "c3", Source: "fun", Destination: "snk", Relationships: []string{""}})
+	f.Root.Funnels = []*flow.Funnel{{Head: flow.Head{ID: "fun"}}}
+	f.Root.Connections[1].Destination.ID = "fun"
+	f.Root.Connections[1].MaxObjects = 10
+	f.Root.Connections = append(f.Root.Connections, connection("c3", "fun", "snk"))
 	if err := e.Apply(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}

@@ -9,15 +9,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // node is a processor in its flow: its tasks, its connections, its figures.
 type node struct {
 	engine   *Engine
-	spec     ProcessorSpec
+	spec     *flow.Processor // as the flow has it
+	group    string
 	def      *Definition
 	settings *Settings
-	schedule *cron
+	schedule *flow.Cron // or
+	period   time.Duration
+	penalty  time.Duration
+	yield    time.Duration
+	tasks    int
 	log      *slog.Logger
 
 	in  []*queue
@@ -35,7 +42,7 @@ type node struct {
 	running  bool
 	halt     context.CancelFunc // no more triggers
 	kill     context.CancelFunc // end those that run
-	tasks    *sync.WaitGroup
+	working  *sync.WaitGroup    // tasks
 	sessions map[*Session]struct{}
 }
 
@@ -83,17 +90,19 @@ func (n *node) forget(s *Session) {
 	delete(n.sessions, s)
 }
 
-func (n *node) yield() {
-	n.yielded.Store(n.engine.clock.Now().Add(n.spec.Yield).UnixMilli())
+func (n *node) pause() {
+	n.yielded.Store(n.engine.clock.Now().Add(n.yield).UnixMilli())
 }
 
 // source reports whether flow files begin here.
 func (n *node) source() bool { return !n.fed }
 
+// passes reports a funnel or port.
+func (n *node) passes() bool { return n.spec.Type == funnelType || n.spec.Type == portType }
+
 // idle reports a funnel or port that leads nowhere: what comes waits.
 func (n *node) idle() bool {
-	_, pass := n.proc.(passThrough)
-	return pass && (len(n.in) == 0 || len(n.out[""]) == 0)
+	return n.passes() && (len(n.in) == 0 || len(n.out[""]) == 0)
 }
 
 // blocked reports whether a connection behind the processor is full. One that leads back to
@@ -132,12 +141,12 @@ func (n *node) start(ctx context.Context) error {
 	n.running = true
 	halted, halt := context.WithCancel(context.Background())
 	killed, kill := context.WithCancel(context.Background())
-	n.halt, n.kill, n.tasks = halt, kill, &sync.WaitGroup{}
+	n.halt, n.kill, n.working = halt, kill, &sync.WaitGroup{}
 	if n.idle() {
 		return nil
 	}
-	for range n.spec.Tasks {
-		n.tasks.Go(func() { n.run(halted, killed, n.proc) })
+	for range n.tasks {
+		n.working.Go(func() { n.run(halted, killed, n.proc) })
 	}
 	return nil
 }
@@ -154,7 +163,7 @@ func (n *node) stop(grace time.Duration) {
 		return
 	}
 	n.running = false
-	proc, tasks := n.proc, n.tasks
+	proc, tasks := n.proc, n.working
 	n.mu.Unlock()
 
 	n.halt()
@@ -199,7 +208,7 @@ func within(ch <-chan struct{}, d time.Duration) bool {
 func (n *node) run(halted, killed context.Context, proc Processor) {
 	next := n.engine.clock.Now()
 	if n.schedule != nil {
-		next = n.schedule.next(next)
+		next = n.schedule.Next(next)
 	}
 	for halted.Err() == nil {
 		changed := n.wake.wait()
@@ -217,9 +226,9 @@ func (n *node) run(halted, killed context.Context, proc Processor) {
 		<-n.engine.threads()
 		switch now = n.engine.clock.Now(); {
 		case n.schedule != nil:
-			next = n.schedule.next(now)
-		case n.spec.Period > 0:
-			next = now.Add(n.spec.Period)
+			next = n.schedule.Next(now)
+		case n.period > 0:
+			next = now.Add(n.period)
 		}
 	}
 }
@@ -288,7 +297,7 @@ func (n *node) trigger(ctx context.Context, proc Processor) {
 	}
 	s.Rollback(true)
 	if ctx.Err() == nil && !Ended.Is(err) {
-		n.yield()
+		n.pause()
 		n.log.Error("the processor failed; its session is rolled back", "error", err)
 	}
 }

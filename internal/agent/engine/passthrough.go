@@ -2,6 +2,12 @@ package engine
 
 import "context"
 
+// Types of the components that the engine brings itself.
+const (
+	funnelType = "org.apache.nifi.controller.StandardFunnel"
+	portType   = "org.apache.nifi.connectable.Port"
+)
+
 // passThrough moves flow files on: funnels and ports.
 type passThrough struct{}
 
@@ -19,5 +25,5 @@ func ownDefinitions() []Definition {
 		return Definition{Type: t, Relationships: []Relationship{{Name: ""}}, Input: InputAllowed,
 			New: func(*Settings) (Processor, error) { return passThrough{}, nil }}
 	}
-	return []Definition{pass(FunnelType), pass(PortType)}
+	return []Definition{pass(funnelType), pass(portType)}
 }

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice.dev/sluice/internal/agent/expression"
+	"sluice.dev/sluice/internal/service/edge/flow"
 )
 
 // Limits of one flow.
@@ -22,8 +24,9 @@ const (
 
 // plan is a flow that was validated, with its components made.
 type plan struct {
-	flow  *Flow
+	flow  *flow.Flow
 	nodes []*node
+	links []link
 }
 
 // problems gathers what is wrong with a flow.
@@ -42,32 +45,74 @@ func (p problems) err() error {
 	return InvalidFlow.New("the flow is not valid: %s", strings.Join(p, "; "))
 }
 
+// duration reads the field of a component.
+func (p *problems) duration(of, field, text string) time.Duration {
+	d, err := flow.ParseDuration(text)
+	if err != nil {
+		p.add("%s: %s: %v", of, field, err)
+	}
+	return d
+}
+
+// parts is a flow flattened: funnels and ports are processors of kinds of their own.
+type parts struct {
+	nodes       []*node
+	services    []*flow.ControllerService
+	connections []*flow.Connection
+}
+
+func (e *Engine) take(f *flow.Flow, wrong *problems) parts {
+	var out parts
+	node := func(spec *flow.Processor, g *flow.Group) {
+		out.nodes = append(out.nodes, &node{engine: e, spec: spec, group: g.ID, out: map[string][]*queue{}, sessions: map[*Session]struct{}{}})
+	}
+	pass := func(kind string, h flow.Head, g *flow.Group) {
+		node(&flow.Processor{Head: h, Type: kind, Period: "0 sec", Penalty: "0 sec", Yield: "0 sec"}, g)
+	}
+	for c, g := range f.All() {
+		switch c := c.(type) {
+		case *flow.Processor:
+			node(c, g)
+		case *flow.Funnel:
+			pass(funnelType, c.Head, g)
+		case *flow.Port:
+			pass(portType, c.Head, g)
+		case *flow.ControllerService:
+			out.services = append(out.services, c)
+		case *flow.Connection:
+			out.connections = append(out.connections, c)
+		case *flow.RemoteGroup:
+			wrong.add("process group %q: remote process groups are not supported", g.Name)
+		}
+	}
+	return out
+}
+
 // prepare validates a flow and makes its components. Nothing of the engine changes.
-func (e *Engine) prepare(f *Flow) (*plan, error) {
-	if len(f.Processors) > maxProcessors || len(f.Services) > maxProcessors || len(f.Connections) > maxConnections {
+func (e *Engine) prepare(f *flow.Flow) (*plan, error) {
+	var wrong problems
+	parts := e.take(f, &wrong)
+	if len(parts.nodes) > maxProcessors || len(parts.services) > maxProcessors || len(parts.connections) > maxConnections {
 		return nil, InvalidFlow.New("a flow may have %d processors and %d connections", maxProcessors, maxConnections)
 	}
 	if f.Threads < 0 || f.Threads > maxThreads {
 		return nil, InvalidFlow.New("a flow may have %d threads, not %d", maxThreads, f.Threads)
 	}
-	var wrong problems
-	services := e.prepareServices(f, &wrong)
+	services := e.prepareServices(parts.services, &wrong)
 	p := &plan{flow: f}
-	byID := map[string]*node{}
-	for _, spec := range f.Processors {
-		switch {
-		case spec.ID == "" || len(spec.ID) > maxID:
-			wrong.add("processor %q has no usable identifier", spec.Name)
-			continue
-		case byID[spec.ID] != nil:
-			wrong.add("two components have the identifier %s", spec.ID)
-			continue
+	linked := map[string]*ends{}
+	for _, n := range parts.nodes {
+		switch id := n.spec.ID; {
+		case id == "" || len(id) > maxID:
+			wrong.add("processor %q has no usable identifier", n.spec.Name)
+		case linked[id] != nil:
+			wrong.add("two components have the identifier %s", id)
+		default:
+			linked[id] = &ends{node: n, routes: map[string]bool{}}
+			p.nodes = append(p.nodes, n)
 		}
-		n := &node{engine: e, spec: spec, out: map[string][]*queue{}, sessions: map[*Session]struct{}{}}
-		byID[spec.ID] = n
-		p.nodes = append(p.nodes, n)
 	}
-	linked := connect(f, byID, &wrong)
+	p.links = connect(parts.connections, linked, &wrong)
 	for _, n := range p.nodes {
 		if n.spec.Disabled {
 			n.def = &Definition{Type: n.spec.Type}
@@ -84,50 +129,60 @@ func (e *Engine) prepare(f *Flow) (*plan, error) {
 
 // ends are the connections at a processor.
 type ends struct {
+	node   *node
 	inputs int
 	routes map[string]bool // relationships with a connection
 }
 
-func connect(f *Flow, nodes map[string]*node, wrong *problems) map[string]*ends {
-	out := map[string]*ends{}
-	for id := range nodes {
-		out[id] = &ends{routes: map[string]bool{}}
-	}
+func connect(connections []*flow.Connection, at map[string]*ends, wrong *problems) []link {
+	var out []link
 	seen := map[string]bool{}
-	for _, c := range f.Connections {
-		from, to := out[c.Source], out[c.Destination]
+	for _, c := range connections {
+		from, to := at[c.Source.ID], at[c.Destination.ID]
+		l := link{id: c.ID, name: c.Name, relationships: c.Relationships, maxCount: c.MaxObjects,
+			expiration: wrong.duration("connection "+c.ID, "flowFileExpiration", c.Expiration)}
+		if from != nil && from.node.passes() {
+			l.relationships = []string{""} // a funnel or port has one way out, which has no name
+		}
 		switch {
 		case c.ID == "" || len(c.ID) > maxID:
-			wrong.add("a connection from %s has no usable identifier", c.Source)
+			wrong.add("a connection from %s has no usable identifier", c.Source.ID)
 		case seen[c.ID]:
 			wrong.add("two connections have the identifier %s", c.ID)
 		case from == nil:
-			wrong.add("connection %s begins at %q, which is not in the flow", c.ID, c.Source)
+			wrong.add("connection %s begins at %q, which is not in the flow", c.ID, c.Source.ID)
 		case to == nil:
-			wrong.add("connection %s ends at %q, which is not in the flow", c.ID, c.Destination)
-		case len(c.Relationships) == 0:
+			wrong.add("connection %s ends at %q, which is not in the flow", c.ID, c.Destination.ID)
+		case len(l.relationships) == 0:
 			wrong.add("connection %s carries no relationship", c.ID)
 		default:
+			l.from, l.to = from.node, to.node
 			to.inputs++
-			for _, r := range c.Relationships {
+			for _, r := range l.relationships {
 				from.routes[r] = true
 			}
 		}
+		var err error
+		if l.maxBytes, err = flow.ParseSize(c.MaxSize); err != nil {
+			wrong.add("connection %s: backPressureDataSizeThreshold: %v", c.ID, err)
+		}
 		for _, name := range c.Prioritizers {
-			if prioritizers[name] == nil {
+			order := prioritizers[name[strings.LastIndexByte(name, '.')+1:]]
+			if order == nil {
 				wrong.add("connection %s has the unknown prioritizer %q", c.ID, name)
 			}
+			l.order = append(l.order, order)
 		}
 		seen[c.ID] = true
+		out = append(out, l)
 	}
 	return out
 }
 
-func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
+func (e *Engine) prepareServices(list []*flow.ControllerService, wrong *problems) map[string]*service {
 	out := map[string]*service{}
 	// Services that others need come first.
-	list := slices.Clone(f.Services)
-	slices.SortStableFunc(list, func(a, b ServiceSpec) int { return e.needs(a) - e.needs(b) })
+	slices.SortStableFunc(list, func(a, b *flow.ControllerService) int { return e.needs(a) - e.needs(b) })
 	for _, spec := range list {
 		if spec.Disabled || spec.ID == "" {
 			continue
@@ -152,7 +207,7 @@ func (e *Engine) prepareServices(f *Flow, wrong *problems) map[string]*service {
 }
 
 // needs counts the properties of a service that name another.
-func (e *Engine) needs(spec ServiceSpec) (n int) {
+func (e *Engine) needs(spec *flow.ControllerService) (n int) {
 	def := e.definition(spec.Type)
 	if def == nil {
 		return 0
@@ -172,27 +227,31 @@ type service struct {
 }
 
 func (e *Engine) prepareNode(n *node, services map[string]*service, at *ends, wrong *problems) {
-	spec := &n.spec
+	spec := n.spec
 	n.def = e.definition(spec.Type)
 	if n.def == nil || n.def.New == nil {
 		wrong.add("processor %s has the unknown type %q", spec.Name, spec.Type)
 		return
 	}
-	spec.Tasks = max(spec.Tasks, 1)
-	if spec.Tasks > maxTasks {
-		wrong.add("processor %s: %d concurrent tasks are more than %d", spec.Name, spec.Tasks, maxTasks)
+	n.tasks = max(spec.Tasks, 1)
+	if n.tasks > maxTasks {
+		wrong.add("processor %s: %d concurrent tasks are more than %d", spec.Name, n.tasks, maxTasks)
 	}
-	if spec.Cron != "" {
+	if strings.EqualFold(spec.Strategy, "CRON_DRIVEN") {
 		var err error
-		if n.schedule, err = parseCron(spec.Cron); err != nil {
-			wrong.add("processor %s: %v", spec.Name, err)
+		if n.schedule, err = flow.ParseCron(spec.Period); err != nil {
+			wrong.add("processor %s: %q is not a cron schedule: %v", spec.Name, spec.Period, err)
 		}
+	} else {
+		n.period = wrong.duration(spec.Name, "schedulingPeriod", spec.Period)
 	}
+	n.penalty = wrong.duration(spec.Name, "penaltyDuration", spec.Penalty)
+	n.yield = wrong.duration(spec.Name, "yieldDuration", spec.Yield)
 	n.settings = e.settings(n.def, spec.ID, spec.Name, spec.Properties, services, wrong)
 	if n.settings == nil {
 		return
 	}
-	n.log = slog.New(bulletinHandler{Handler: e.log.Handler(), to: &e.bulletins, spec: spec}).With("processor", spec.Name, "processor_id", spec.ID)
+	n.log = slog.New(bulletinHandler{Handler: e.log.Handler(), to: &e.bulletins, of: n}).With("processor", spec.Name, "processor_id", spec.ID)
 	n.settings.Log = n.log
 	var err error
 	if n.proc, err = n.def.New(n.settings); err != nil {
@@ -270,9 +329,6 @@ func (e *Engine) settings(def *Definition, id, name string, values map[string]st
 }
 
 func (e *Engine) check(s *Settings, p *Property, v string, services map[string]*service, wrong *problems) error {
-	if strings.HasPrefix(v, "enc{") && p.Sensitive {
-		return errors.New("the value is encrypted")
-	}
 	if p.Service != "" {
 		svc := services[v]
 		if svc == nil || !slices.Contains(svc.def.Provides, p.Service) {

@@ -80,19 +80,26 @@ func (h *items) Pop() any {
 	return last
 }
 
+// link is a connection of a flow as it was planned.
+type link struct {
+	id, name           string
+	from, to           *node
+	relationships      []string
+	maxCount, maxBytes int64 // from here on the source is held back; zero for never
+	expiration         time.Duration
+	order              []before
+}
+
 // queue is what waits on a connection. It outlives the flow that made it.
 type queue struct {
 	id string
 
 	mu        sync.Mutex
-	spec      Connection // zero for a connection that is no more
-	linked    bool       // it is part of the flow
+	link      link // zero for a connection that is no more
 	ready     items
 	penalised items // by due
 	count     int   // with those in sessions
 	bytes     int64
-	source    *node
-	dest      *node
 }
 
 func newQueue(id string) *queue {
@@ -101,17 +108,16 @@ func newQueue(id string) *queue {
 	return q
 }
 
-// link makes the queue part of a flow, or of none with nil nodes.
-func (q *queue) link(c Connection, source, dest *node) {
+// become makes the queue that of a connection, or of none with the zero link.
+func (q *queue) become(l link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.spec, q.linked, q.source, q.dest = c, dest != nil, source, dest
-	q.ready.order = nil
-	for _, name := range c.Prioritizers {
-		q.ready.order = append(q.ready.order, prioritizers[name])
-	}
+	q.link, q.ready.order = l, l.order
 	heap.Init(&q.ready)
 }
+
+// linked reports whether the queue is part of the flow. The caller holds mu.
+func (q *queue) linked() bool { return q.link.to != nil }
 
 // add queues items that are new on this connection.
 func (q *queue) add(now time.Time, list ...item) {
@@ -121,7 +127,7 @@ func (q *queue) add(now time.Time, list ...item) {
 		q.bytes += it.size
 		q.push(now, it)
 	}
-	dest := q.dest
+	dest := q.link.to
 	q.mu.Unlock()
 	dest.wakeUp()
 }
@@ -143,7 +149,7 @@ func (q *queue) take(now time.Time) (it item, expired, ok bool) {
 		return item{}, false, false
 	}
 	it = heap.Pop(&q.ready).(item)
-	return it, q.spec.Expiration > 0 && now.UnixMilli()-it.entered > q.spec.Expiration.Milliseconds(), true
+	return it, q.link.expiration > 0 && now.UnixMilli()-it.entered > q.link.expiration.Milliseconds(), true
 }
 
 // settle moves what is penalised no more.
@@ -160,7 +166,7 @@ func (q *queue) done(n int, bytes int64) {
 	q.count -= n
 	q.bytes -= bytes
 	freed := was && !q.fullLocked()
-	source := q.source
+	source := q.link.from
 	q.mu.Unlock()
 	if freed {
 		source.wakeUp()
@@ -171,7 +177,7 @@ func (q *queue) done(n int, bytes int64) {
 func (q *queue) back(now time.Time, it item) {
 	q.mu.Lock()
 	q.push(now, it)
-	dest := q.dest
+	dest := q.link.to
 	q.mu.Unlock()
 	dest.wakeUp()
 }
@@ -194,11 +200,11 @@ func (q *queue) waiting(now time.Time) (ready bool, due int64) {
 func (q *queue) holds(source *node) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.dest != source && q.fullLocked()
+	return q.link.to != source && q.fullLocked()
 }
 
 func (q *queue) fullLocked() bool {
-	return q.spec.MaxCount > 0 && int64(q.count) >= q.spec.MaxCount || q.spec.MaxBytes > 0 && q.bytes >= q.spec.MaxBytes
+	return q.link.maxCount > 0 && int64(q.count) >= q.link.maxCount || q.link.maxBytes > 0 && q.bytes >= q.link.maxBytes
 }
 
 // drain takes everything that no session holds.

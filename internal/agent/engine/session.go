@@ -200,7 +200,7 @@ func (s *Session) State(key string) ([]byte, bool, error) {
 func (s *Session) Fed() bool { return s.n.fed }
 
 // Yield makes the processor wait for its yield time before it is triggered again.
-func (s *Session) Yield() { s.n.yield() }
+func (s *Session) Yield() { s.n.pause() }
 
 // Accepting is Host.Accepting.
 func (s *Session) Accepting() bool { return (&Host{s.n}).Accepting() }
@@ -302,7 +302,7 @@ func (s *Session) place(f *FlowFile, i int, now time.Time) (item, []byte, error)
 		rec.Attributes[AttrUUID] = uuid.NewString()
 	}
 	if f.penalty {
-		rec.Due = now.Add(s.n.spec.Penalty).UnixMilli()
+		rec.Due = now.Add(s.n.penalty).UnixMilli()
 	}
 	b, err := rec.encode()
 	return item{seq: s.n.engine.repo.last.Add(1), size: rec.Size, weight: int64(len(b)), entered: rec.Entered, due: rec.Due, rank: f.Attributes["priority"]}, b, err
@@ -362,7 +362,7 @@ func (s *Session) putBack(penalize bool) {
 		}
 		it := f.item
 		if penalize {
-			it.due = now.Add(s.n.spec.Penalty).UnixMilli()
+			it.due = now.Add(s.n.penalty).UnixMilli()
 		}
 		f.from.back(now, it)
 	}

@@ -92,8 +92,8 @@ func (b *bulletins) copy() []Bulletin {
 // bulletinHandler keeps what a processor logs from Warn upward as bulletins too.
 type bulletinHandler struct {
 	slog.Handler
-	to   *bulletins
-	spec *ProcessorSpec
+	to *bulletins
+	of *node
 }
 
 func (h bulletinHandler) Enabled(ctx context.Context, l slog.Level) bool {
@@ -113,7 +113,7 @@ func (h bulletinHandler) Handle(ctx context.Context, r slog.Record) error {
 			level = "WARNING"
 		}
 		message := text.String()
-		h.to.add(Bulletin{At: r.Time, Level: level, Message: message[:min(len(message), 2000)], SourceID: h.spec.ID, SourceName: h.spec.Name, Group: h.spec.GroupID})
+		h.to.add(Bulletin{At: r.Time, Level: level, Message: message[:min(len(message), 2000)], SourceID: h.of.spec.ID, SourceName: h.of.spec.Name, Group: h.of.group})
 	}
 	if !h.Handler.Enabled(ctx, r.Level) {
 		return nil
@@ -142,22 +142,22 @@ func (e *Engine) Status() Status {
 	e.mu.Unlock()
 	out := Status{Running: running, Bulletins: e.bulletins.copy(), Used: e.repo.used.Load(), Limit: e.repo.limit}
 	for _, n := range nodes {
-		if n.def.Type == FunnelType || n.def.Type == PortType {
+		if n.passes() {
 			continue
 		}
 		n.mu.Lock()
 		on := n.running
 		n.mu.Unlock()
 		c := &n.counters
-		out.Processors = append(out.Processors, ProcessorStatus{ID: n.spec.ID, Name: n.spec.Name, GroupID: n.spec.GroupID, Running: on,
+		out.Processors = append(out.Processors, ProcessorStatus{ID: n.spec.ID, Name: n.spec.Name, GroupID: n.group, Running: on,
 			In: c.in.Load(), Out: c.out.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), BytesRead: c.read.Load(),
 			BytesWritten: c.written.Load(), Invocations: c.invocations.Load(), Expired: c.expired.Load(), Time: time.Duration(c.nanos.Load()), Active: c.active.Load()})
 	}
 	for _, q := range queues {
 		q.mu.Lock()
-		if q.linked || q.count > 0 {
-			out.Queues = append(out.Queues, QueueStatus{ID: q.id, Name: q.spec.Name, Count: int64(q.count), Bytes: q.bytes,
-				MaxCount: q.spec.MaxCount, MaxBytes: q.spec.MaxBytes, Orphan: !q.linked})
+		if q.linked() || q.count > 0 {
+			out.Queues = append(out.Queues, QueueStatus{ID: q.id, Name: q.link.name, Count: int64(q.count), Bytes: q.bytes,
+				MaxCount: q.link.maxCount, MaxBytes: q.link.maxBytes, Orphan: !q.linked()})
 		}
 		q.mu.Unlock()
 	}

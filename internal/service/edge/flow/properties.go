@@ -198,11 +198,11 @@ func breach(validator, value string) string {
 			return "true or false"
 		}
 	case "TIME_PERIOD_VALIDATOR":
-		if !period.MatchString(value) {
+		if !isDuration(value) {
 			return "a duration such as 30 sec"
 		}
 	case "DATA_SIZE_VALIDATOR":
-		if !size.MatchString(value) {
+		if !isSize(value) {
 			return "a size such as 1 MB"
 		}
 	case "NON_BLANK_VALIDATOR":

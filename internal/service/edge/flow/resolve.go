@@ -10,6 +10,19 @@ import (
 // end in the open: a sensitive parameter in a property that the manifest does not call
 // sensitive. Without a manifest that is not looked at.
 func Resolve(f *Flow, m *manifest.Manifest, p Params) (*Flow, error) {
+	return f.resolve(m, p, Escape)
+}
+
+// Literal returns the flow with the texts that its properties stand for, for whom runs it:
+// parameters have their values, and what was escaped is so no more. Sent to an agent it would
+// be another flow. An error is of the reason MissingParameter.
+func Literal(f *Flow) (*Flow, error) {
+	return f.resolve(nil, Params{}, same)
+}
+
+// resolve puts the values of parameters into properties; how the literal text of a property
+// is to be written, write tells.
+func (f *Flow) resolve(m *manifest.Manifest, p Params, write func(literal string) string) (*Flow, error) {
 	look := newLookup(f, p)
 	out := f.clone()
 	out.Contexts = nil
@@ -17,14 +30,14 @@ func Resolve(f *Flow, m *manifest.Manifest, p Params) (*Flow, error) {
 		g.Context = ""
 		for i, c := range g.Processors {
 			c = c.clone().(*Processor)
-			if err := look.resolve(g, c.ID, find(m, manifest.Processor, c.Type, c.Bundle), c.Properties); err != nil {
+			if err := look.resolve(g, c.ID, find(m, manifest.Processor, c.Type, c.Bundle), c.Properties, write); err != nil {
 				return nil, err
 			}
 			g.Processors[i] = c
 		}
 		for i, s := range g.Services {
 			s = s.clone().(*ControllerService)
-			if err := look.resolve(g, s.ID, find(m, manifest.ControllerService, s.Type, s.Bundle), s.Properties); err != nil {
+			if err := look.resolve(g, s.ID, find(m, manifest.ControllerService, s.Type, s.Bundle), s.Properties, write); err != nil {
 				return nil, err
 			}
 			g.Services[i] = s
@@ -44,7 +57,7 @@ func find(m *manifest.Manifest, kind manifest.Kind, typ string, b Bundle) *manif
 }
 
 // resolve puts values of parameters into properties, in place.
-func (l *lookup) resolve(g *Group, id string, c *manifest.Component, props map[string]string) error {
+func (l *lookup) resolve(g *Group, id string, c *manifest.Component, props map[string]string, write func(string) string) error {
 	for name, v := range props {
 		field := id + ".properties." + name
 		literal, err := expand(v, func(parameter string) (string, error) {
@@ -62,7 +75,7 @@ func (l *lookup) resolve(g *Group, id string, c *manifest.Component, props map[s
 		if err != nil {
 			return err
 		}
-		props[name] = Escape(literal)
+		props[name] = write(literal)
 	}
 	return nil
 }

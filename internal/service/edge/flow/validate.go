@@ -226,7 +226,7 @@ func (v *validator) input(p *Processor, c *manifest.Component) {
 }
 
 func (v *validator) connection(c *Connection) {
-	if !size.MatchString(c.MaxSize) {
+	if !isSize(c.MaxSize) {
 		v.add(c.ID, "backPressureDataSizeThreshold", "%q is not a size such as 1 GB", c.MaxSize)
 	}
 	v.duration(c.ID, "flowFileExpiration", c.Expiration)
@@ -250,7 +250,7 @@ func (v *validator) remote(r *RemoteGroup) {
 	for _, p := range slices.Concat(r.Inputs, r.Outputs) {
 		field := "ports." + p.ID
 		v.tasks(r.ID, p.Tasks, false)
-		if p.BatchSize != "" && !size.MatchString(p.BatchSize) {
+		if p.BatchSize != "" && !isSize(p.BatchSize) {
 			v.add(r.ID, field, "the batch size %q is not a size such as 1 MB", p.BatchSize)
 		}
 		if p.BatchDuration != "" {
