@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"os"
 	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
@@ -85,7 +86,8 @@ func certificatePEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// server returns a TLS configuration with a fresh certificate for host and loopback.
+// server returns a TLS configuration with a fresh certificate for host, the machine's name and
+// loopback.
 func (a *authority) server(host string, now time.Time) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -96,6 +98,9 @@ func (a *authority) server(host string, now time.Time) (*tls.Config, error) {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 1, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost", "*.localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	if name, err := os.Hostname(); err == nil {
+		t.DNSNames = append(t.DNSNames, name)
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		t.IPAddresses = append(t.IPAddresses, ip)

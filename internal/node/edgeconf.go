@@ -2,13 +2,12 @@ package node
 
 import (
 	"crypto/tls"
-	"log/slog"
+	"crypto/x509"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/keystore"
 )
@@ -17,13 +16,13 @@ import (
 type ConsoleConfig struct {
 	Host          string `yaml:"host" scope:"node" doc:"address that the console's port binds; that of host where it is empty"`
 	ContextPath   string `yaml:"context_path" doc:"path below which edge agents and the API of Edge Flow Manager are served"`
-	TLS           bool   `yaml:"tls" doc:"serve the console's port by TLS with the certificate of console.key_store"`
+	TLS           bool   `yaml:"tls" doc:"serve the console's port by TLS with the certificate of console.key_store, or with one of the platform's own authority where that is empty"`
 	KeyStore      string `yaml:"key_store" scope:"node" doc:"PKCS #12 or JKS key store with the key and the certificate of the console's port, read again when it changes"`
 	Password      string `yaml:"key_store_password" secret:"true" scope:"node" doc:"password of console.key_store"`
 	KeyPassword   string `yaml:"key_password" secret:"true" scope:"node" doc:"password of the key in console.key_store, where it is another one"`
 	TrustStore    string `yaml:"trust_store" scope:"node" doc:"key store with the authorities of clients' certificates; those in console.key_store count too"`
 	TrustPassword string `yaml:"trust_store_password" secret:"true" scope:"node" doc:"password of console.trust_store"`
-	ClientAuth    string `yaml:"client_auth" doc:"for console.tls: none, want or need a certificate of the client"`
+	ClientAuth    string `yaml:"client_auth" doc:"for console.key_store: none, want or need a certificate of the client, of an authority of the stores or of the platform's own, which issues those of agents"`
 }
 
 // EdgeConfig is how agents at the edge are watched, and how changes go out to them.
@@ -114,22 +113,33 @@ func (c *Config) completeConsole() error {
 	if _, ok := clientAuths[k.ClientAuth]; !ok {
 		return config.Invalid.Field("console.client_auth", "console.client_auth is none, want or need, not %q", k.ClientAuth)
 	}
-	if k.TLS && k.KeyStore == "" {
-		return config.Invalid.Field("console.key_store", "console.tls needs console.key_store")
+	if k.TLS && k.KeyStore != "" && k.ClientAuth == "none" && c.Edge.RequireCertificate {
+		return config.Invalid.Field("console.client_auth", "edge.require_certificate needs console.client_auth want or need, as agents are not asked for certificates otherwise")
 	}
 	return nil
 }
 
-// consoleTLS is the identity of the console's port; nil where it has none of its own.
-func (c *Config) consoleTLS(now clock.Clock, log *slog.Logger) (*keystore.Store, error) {
+// ownConsole tells whether the console's port has a certificate that is the owner's, not the
+// platform's.
+func (c *Config) ownConsole() bool { return c.Console.TLS && c.Console.KeyStore != "" }
+
+// consoleTLS is how the console's port is served; nil for plain. The platform's authority
+// issues the certificates of agents, so they are always asked for where they could be.
+func (c *Config) consoleTLS(b *base, ca *authority, platform *tls.Config) (*tls.Config, error) {
 	k := c.Console
-	if !k.TLS {
-		return nil, nil
+	if !c.ownConsole() {
+		if !k.TLS && !c.TLS {
+			return nil, nil
+		}
+		own := platform.Clone()
+		own.ClientAuth = tls.RequestClientCert // what it shows is verified when it counts
+		return own, nil
 	}
 	id, err := keystore.Open(keystore.Config{KeyStore: k.KeyStore, Password: k.Password, KeyPassword: k.KeyPassword,
-		TrustStore: k.TrustStore, TrustPassword: k.TrustPassword, Open: k.ClientAuth != "need", Clock: now, Log: log})
+		TrustStore: k.TrustStore, TrustPassword: k.TrustPassword, Authorities: []*x509.Certificate{ca.cert}, Clock: b.clock, Log: b.log})
 	if err != nil {
 		return nil, config.Invalid.Wrap(err, "cannot use the certificate for console.tls")
 	}
-	return id, nil
+	b.jobs.Go("the console's certificate", id.Run)
+	return id.Listener(clientAuths[k.ClientAuth]), nil
 }

@@ -19,7 +19,6 @@ func TestConsoleAndEdgeKeysRefused(t *testing.T) {
 		"CONSOLE_CONTEXT_PATH=/{x}":             "console.context_path",
 		"CONSOLE_CONTEXT_PATH=/api/v1":          "console.context_path",
 		"CONSOLE_CLIENT_AUTH=often":             "console.client_auth",
-		"CONSOLE_TLS=true":                      "console.key_store",
 		"EDGE_MANIFEST=best":                    "edge.manifest",
 		"EDGE_BATCH=-1":                         "edge.batch",
 		"EDGE_BATCH_EVERY=-1s":                  "edge.batch_every",

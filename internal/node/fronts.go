@@ -40,7 +40,7 @@ type fronts struct {
 	sql     *pgwire.Server
 	status  *status.Handler
 	tls     *tls.Config
-	// consoleTLS is of the console's port alone; nil where that is served as the others are.
+	// consoleTLS is of the console's port; nil where that is plain.
 	consoleTLS *tls.Config
 }
 
@@ -103,11 +103,8 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	if err != nil {
 		hostname = "localhost"
 	}
-	if id, err := c.consoleTLS(b.clock, b.log); err != nil {
+	if f.consoleTLS, err = c.consoleTLS(b, ca, f.tls); err != nil {
 		return nil, err
-	} else if id != nil {
-		f.consoleTLS = id.Listener(clientAuths[c.Console.ClientAuth])
-		b.jobs.Go("the console's certificate", id.Run)
 	}
 	f.kong = kong.New(
 		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),

@@ -171,12 +171,10 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 			ErrorLog: discardLog()}
 		ln := h.ln
 		switch {
-		case ln == l.console && f.consoleTLS != nil:
-			ln = tls.NewListener(ln, f.consoleTLS)
-		case c.TLS && ln == l.console:
-			agents := f.tls.Clone()
-			agents.ClientAuth = tls.RequestClientCert // who shows one is an agent, perhaps
-			ln = tls.NewListener(ln, agents)
+		case ln == l.console:
+			if f.consoleTLS != nil {
+				ln = tls.NewListener(ln, f.consoleTLS)
+			}
 		case c.TLS:
 			ln = tls.NewListener(ln, f.tls)
 		}

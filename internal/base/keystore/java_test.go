@@ -74,7 +74,7 @@ func TestTheRecipeOfJava(t *testing.T) {
 			d.run("keytool -genkeypair -keyalg EC -alias stranger -dname CN=stranger -keystore stranger -storepass secret")
 			d.run("keytool -exportcert -alias stranger -file stranger.crt -keystore stranger -storepass secret")
 			d.run("keytool -importcert -noprompt -alias itself -file stranger.crt -keystore stranger -storepass secret")
-			stranger := open(t, keystore.Config{KeyStore: d.path("stranger"), Password: "secret", Open: true})
+			stranger := open(t, keystore.Config{KeyStore: d.path("stranger"), Password: "secret"})
 			if s, _ := shake(t, s.Server(), trusting(stranger.Client())); s == nil {
 				t.Error("a stranger is let in")
 			}

@@ -26,11 +26,10 @@ type Config struct {
 	TrustStore, TrustPassword string
 	// Cert, Key and CA are files in PEM, in the place of KeyStore.
 	Cert, Key, CA string
-	// Open is for a server whose clients need not prove who they are: there may be no
-	// authorities.
-	Open  bool
-	Clock clock.Clock // the machine's if nil
-	Log   *slog.Logger
+	// Authorities are trusted too, beside those of the files.
+	Authorities []*x509.Certificate
+	Clock       clock.Clock // the machine's if nil
+	Log         *slog.Logger
 }
 
 // Store is an identity that follows its files.

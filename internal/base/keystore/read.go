@@ -69,7 +69,8 @@ func (s *Store) read() (*identity, error) {
 		}
 		id.authorities = append(id.authorities, more.authorities...)
 	}
-	if len(id.authorities) == 0 && !s.cfg.Open {
+	id.authorities = append(id.authorities, s.cfg.Authorities...)
+	if len(id.authorities) == 0 {
 		return nil, fmt.Errorf("%s: %w", file, errNoTrust)
 	}
 	now, leaf := s.cfg.Clock.Now(), c.chain[0]
