@@ -43,15 +43,15 @@ func (s *services) openEdge(c *Config, b *base, ca *authority) {
 	}
 }
 
-// agentScheme marks the certificates of agents: sluice-agent:ID. Others that the authority
-// issues make nobody an agent.
+// agentScheme marks the certificates of agents: sluice-agent:ID?class=CLASS. Others that the
+// authority issues make nobody an agent.
 const agentScheme = "sluice-agent"
 
-// IssueAgent signs a certificate for an agent's key.
-func (a *authority) IssueAgent(key any, agent string, until time.Time) (cert, ca []byte, err error) {
+// IssueAgent signs a certificate for the key of an agent of a class.
+func (a *authority) IssueAgent(key any, agent, class string, until time.Time) (cert, ca []byte, err error) {
 	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: agent, OrganizationalUnit: []string{"Sluice agents"}},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, URIs: []*url.URL{{Scheme: agentScheme, Opaque: url.PathEscape(agent)}}}
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, URIs: []*url.URL{{Scheme: agentScheme, Opaque: url.PathEscape(agent), RawQuery: url.Values{"class": {class}}.Encode()}}}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)
 	if err != nil {
 		return nil, nil, err
@@ -71,19 +71,19 @@ func (a *authority) Roots() *x509.CertPool {
 type agentCerts struct {
 	roots *x509.CertPool
 	mu    sync.Mutex
-	known map[[32]byte]string
+	known map[[32]byte]edge.Peer
 }
 
 // maxAgentCerts bounds how many certificates are remembered.
 const maxAgentCerts = 200_000
 
-func (c *agentCerts) agent(r *http.Request) string {
+func (c *agentCerts) agent(r *http.Request) edge.Peer {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return ""
+		return edge.Peer{}
 	}
 	cert := r.TLS.PeerCertificates[0]
 	if time.Now().After(cert.NotAfter) {
-		return ""
+		return edge.Peer{}
 	}
 	sum := sha256.Sum256(cert.Raw)
 	c.mu.Lock()
@@ -95,7 +95,7 @@ func (c *agentCerts) agent(r *http.Request) string {
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: c.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
 		for _, u := range cert.URIs {
 			if id, err := url.PathUnescape(u.Opaque); err == nil && u.Scheme == agentScheme && id == cert.Subject.CommonName {
-				agent = id
+				agent = edge.Peer{Agent: id, Class: u.Query().Get("class")}
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func (c *agentCerts) agent(r *http.Request) string {
 // openAgentFront is the part of the console's port that agents use. Operators' parts look at
 // the newest revision first, in a cluster; agents, of which there are many, do not.
 func openAgentFront(c *Config, b *base, s *services, ca *authority, operators http.Handler) http.Handler {
-	certs := &agentCerts{roots: ca.Roots(), known: map[[32]byte]string{}}
+	certs := &agentCerts{roots: ca.Roots(), known: map[[32]byte]edge.Peer{}}
 	agents := c2.New(c2.Config{Context: c.Console.ContextPath}, c2.Deps{Edge: s.edge, Log: b.log, Agent: certs.agent,
 		Fail: func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
 	if c.Cluster.Enabled {

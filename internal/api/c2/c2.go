@@ -1,6 +1,7 @@
 package c2
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -11,12 +12,18 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/tidwall/gjson"
 	"golang.org/x/sync/semaphore"
 
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/service/edge"
+	"sluice.dev/sluice/internal/service/edge/jsontext"
 )
 
 // Edge is what the front needs of the service.
@@ -24,8 +31,8 @@ type Edge interface {
 	Heartbeat(ctx context.Context, h *edge.Heartbeat) ([]edge.Operation, error)
 	Acknowledge(ctx context.Context, r *edge.Result) error
 	FlowFor(ctx context.Context, version, agent string, p edge.Peer) (edge.Content, error)
-	ReadResource(ctx context.Context, id, agent string, p edge.Peer, w io.Writer) (edge.Resource, error)
-	ResourceInfo(id string) (edge.Resource, bool)
+	ResourceFor(ctx context.Context, id, agent string, p edge.Peer) (edge.Resource, error)
+	WriteResource(ctx context.Context, r edge.Resource, w io.Writer) error
 	KeepDebug(ctx context.Context, order, agent string, p edge.Peer, body io.Reader) error
 	Enrol(ctx context.Context, token string, csr []byte) (edge.Certificate, error)
 	Renew(ctx context.Context, p edge.Peer, csr []byte) (edge.Certificate, error)
@@ -35,6 +42,8 @@ type Edge interface {
 type Config struct {
 	// Context is the path that all of EFM's are under, such as /efm.
 	Context string
+	// BodyTime is how long a body of JSON may take to arrive; 30 seconds if zero.
+	BodyTime time.Duration
 }
 
 // Deps is what the front works with.
@@ -43,18 +52,26 @@ type Deps struct {
 	Log  *slog.Logger
 	// Fail answers with an error.
 	Fail func(w http.ResponseWriter, err error)
-	// Agent is the agent whose certificate a client has shown and the platform has issued; ""
-	// if it showed none.
-	Agent func(r *http.Request) string
+	// Agent is the agent whose certificate a client has shown and the platform has issued,
+	// without its address; the zero Peer if it showed none.
+	Agent func(r *http.Request) edge.Peer
 }
 
 // Bounds of bodies.
 const (
-	maxBody      = 12 << 20 // of one, decompressed
-	maxBodies    = 256 << 20
-	maxDebug     = 256 << 20
-	smallBody    = 64 << 10
+	maxBody    = 12 << 20 // of one, decompressed
+	maxBodies  = 256 << 20
+	maxDebug   = 256 << 20
+	smallBody  = 64 << 10
+	mediumBody = 1 << 20
+	maxDepth   = 64 // of JSON
+)
+
+const (
 	protocolPath = "/c2-protocol"
+	// bodyTime is how long a body of JSON may take to arrive, and debugTime a bundle.
+	bodyTime  = 30 * time.Second
+	debugTime = 10 * time.Minute
 )
 
 // front answers agents.
@@ -66,28 +83,60 @@ type front struct {
 
 // New returns the handler of the protocol's paths.
 func New(c Config, d Deps) http.Handler {
+	if c.BodyTime == 0 {
+		c.BodyTime = bodyTime
+	}
 	f := &front{cfg: c, deps: d, bodies: semaphore.NewWeighted(maxBodies)}
 	mux := http.NewServeMux()
+	// What is not served is answered in the protocol's own shape too.
+	on := func(method, path string, h http.HandlerFunc) {
+		mux.HandleFunc(method+" "+path, h)
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", method)
+			d.Fail(&withStatus{w, http.StatusMethodNotAllowed}, noSuchPath.New("there is only %s %.200s", method, r.URL.Path))
+		})
+	}
 	api := c.Context + "/api"
 	for _, base := range []string{api + protocolPath, "/c2/api" + protocolPath} {
-		mux.HandleFunc("POST "+base+"/heartbeat", f.heartbeat)
-		mux.HandleFunc("POST "+base+"/acknowledge", f.acknowledge)
-		mux.HandleFunc("GET "+base+"/flows/{flow}", f.flow)
-		mux.HandleFunc("GET "+base+"/flows/{flow}/{rest...}", f.flow)
-		mux.HandleFunc("GET "+base+"/resources/{resource}", f.resource)
-		mux.HandleFunc("POST "+base+"/debug/{order}", f.debug)
+		on("POST", base+"/heartbeat", f.heartbeat)
+		on("POST", base+"/acknowledge", f.acknowledge)
+		on("GET", base+"/flows/{flow}", f.flow)
+		on("GET", base+"/flows/{flow}/{rest...}", f.flow)
+		on("GET", base+"/resources/{resource}", f.resource)
+		on("POST", base+"/debug/{order}", f.debug)
 	}
-	mux.HandleFunc("POST /c2/config/heartbeat", f.heartbeat)
-	mux.HandleFunc("POST /c2/config/acknowledge", f.acknowledge)
-	mux.HandleFunc("POST "+api+"/agent-deployer/enroll", f.enrol)
-	mux.HandleFunc("POST "+api+"/agent-deployer/renew", f.enrol)
-	return mux
+	on("POST", "/c2/config/heartbeat", f.heartbeat)
+	on("POST", "/c2/config/acknowledge", f.acknowledge)
+	on("POST", api+"/agent-deployer/enroll", f.enrol)
+	on("POST", api+"/agent-deployer/renew", f.enrol)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.Fail(w, noSuchPath.New("there is no %s %.200s here", r.Method, r.URL.Path))
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "//") { // an agent has put a base and a path together
+			r = r.Clone(r.Context())
+			for strings.Contains(r.URL.Path, "//") {
+				r.URL.Path = strings.ReplaceAll(r.URL.Path, "//", "/")
+			}
+			r.URL.RawPath = ""
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
+// withStatus answers with a status of its own.
+type withStatus struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *withStatus) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
+
 var (
-	badBody  = &fault.Reason{Kind: fault.Invalid, Name: "InvalidBody"}
-	tooLarge = &fault.Reason{Kind: fault.TooLarge, Name: "BodyTooLarge"}
-	busy     = &fault.Reason{Kind: fault.Unavailable, Name: "Busy"}
+	badBody    = &fault.Reason{Kind: fault.Invalid, Name: "InvalidBody"}
+	tooLarge   = &fault.Reason{Kind: fault.TooLarge, Name: "BodyTooLarge"}
+	busy       = &fault.Reason{Kind: fault.Unavailable, Name: "Busy"}
+	noSuchPath = &fault.Reason{Kind: fault.NotFound, Name: "NoSuchPath"}
 )
 
 func queryEscape(s string) string { return url.QueryEscape(s) }
@@ -98,70 +147,109 @@ func (f *front) peer(r *http.Request) edge.Peer {
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	return edge.Peer{Agent: f.deps.Agent(r), Address: host}
+	p := f.deps.Agent(r)
+	p.Address = host
+	return p
 }
 
 // read reads a body of JSON. release must be called when it is not used any more.
-func (f *front) read(r *http.Request) (body []byte, release func(), err error) {
-	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t != "" && t != "application/json" {
-		return nil, nil, badBody.Field("Content-Type", "the body is application/json, not %q", t)
+func (f *front) read(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); r.Header.Get("Content-Type") != "" && t != "application/json" {
+		return nil, nil, badBody.Field("Content-Type", "the body is application/json, not %.100q", r.Header.Get("Content-Type"))
 	}
-	in := io.Reader(http.MaxBytesReader(nil, r.Body, maxBody))
-	size := r.ContentLength
-	switch enc := r.Header.Get("Content-Encoding"); enc {
+	if r.ContentLength > maxBody {
+		return nil, nil, tooLarge.New("the body is larger than %d bytes", maxBody)
+	}
+	until(w, f.cfg.BodyTime)
+	in := io.Reader(http.MaxBytesReader(w, r.Body, maxBody))
+	switch enc := strings.ToLower(r.Header.Get("Content-Encoding")); enc {
 	case "", "identity":
 	case "gzip":
 		z, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, nil, badBody.Field("Content-Encoding", "the body is not compressed with gzip")
 		}
-		in, size = z, -1
+		in = z
 	default:
-		return nil, nil, badBody.Field("Content-Encoding", "the body is compressed with gzip or not at all, not with %q", enc)
+		return nil, nil, badBody.Field("Content-Encoding", "the body is compressed with gzip or not at all, not with %.100q", enc)
 	}
-	if size > maxBody {
-		return nil, nil, tooLarge.New("the body is larger than %d bytes", maxBody)
-	}
-	// Most bodies are small; what a large one takes is counted before it is read.
-	hold := int64(smallBody)
-	if size < 0 || size > smallBody {
-		hold = maxBody
-		if size > 0 {
-			hold = size
+	defer func() {
+		if err == nil {
+			until(w, 0)
+			return
 		}
+		if release != nil {
+			release()
+		}
+		body, release = nil, nil
+		switch tooLong := (*http.MaxBytesError)(nil); {
+		case errors.As(err, &tooLong):
+			err = tooLarge.New("the body is larger than %d bytes", maxBody)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			err = badBody.New("the body has not arrived within %s", f.cfg.BodyTime)
+		case fault.ReasonOf(err) == nil:
+			err = badBody.Wrap(err, "the body broke off or is damaged")
+		}
+	}()
+	// Most bodies are small, and of as many as there are connections at most. What a large one
+	// takes is counted when it proves to be large: who sends slowly does not hold up others.
+	if body, err = grow(nil, in, smallBody); err != nil || len(body) < smallBody {
+		return body, func() {}, err
 	}
-	if err := f.bodies.Acquire(r.Context(), hold); err != nil {
+	if err := f.bodies.Acquire(r.Context(), maxBody); err != nil {
 		return nil, nil, busy.New("too many large bodies are under way")
 	}
-	release = func() { f.bodies.Release(hold) }
-	body, err = io.ReadAll(io.LimitReader(in, maxBody+1))
-	switch tooLong := (*http.MaxBytesError)(nil); {
-	case errors.As(err, &tooLong), err == nil && len(body) > maxBody:
-		err = tooLarge.New("the body is larger than %d bytes", maxBody)
-	case err != nil:
-		err = badBody.Wrap(err, "the body broke off or is damaged")
+	release = sync.OnceFunc(func() { f.bodies.Release(maxBody) })
+	for _, size := range []int{mediumBody, maxBody + 1} {
+		if body, err = grow(body, in, size); err != nil || len(body) < size {
+			return body, release, err
+		}
 	}
-	if err != nil {
-		release()
-		return nil, nil, err
+	return nil, release, tooLarge.New("the body is larger than %d bytes", maxBody)
+}
+
+// grow reads what follows a body's beginning, up to a size in all.
+func grow(begun []byte, in io.Reader, size int) ([]byte, error) {
+	if begun == nil {
+		return io.ReadAll(io.LimitReader(in, int64(size)))
 	}
-	return body, release, nil
+	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	body.Write(begun)
+	_, err := body.ReadFrom(io.LimitReader(in, int64(size-len(begun))))
+	return body.Bytes(), err
+}
+
+// until bounds the time that what is read of a request may take; 0 takes the bound away.
+func until(w http.ResponseWriter, d time.Duration) {
+	at := time.Time{}
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(at) // a recorder of a test has none
 }
 
 // decode reads a body of JSON into v.
 func decode(body []byte, v any) error {
-	err := json.Unmarshal(body, v)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return badBody.Field(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
+	if err := jsontext.Depth(body, maxDepth); err != nil {
+		return badBody.New("the body is %v", err)
 	}
-	if err != nil {
+	err := json.Unmarshal(body, v)
+	switch wrong := (*json.UnmarshalTypeError)(nil); {
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return badBody.New("the body is a %s, not an object", wrong.Value)
+	case errors.As(err, &wrong):
+		return badBody.Field(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
+	case err != nil:
 		return badBody.New("the body is no JSON: %s", err)
+	}
+	if field := twice(gjson.ParseBytes(body), ""); field != "" {
+		return badBody.Field(field, "%s is there twice", field)
 	}
 	return nil
 }
 
 func (f *front) heartbeat(w http.ResponseWriter, r *http.Request) {
-	body, release, err := f.read(r)
+	body, release, err := f.read(w, r)
 	if err != nil {
 		f.deps.Fail(w, err)
 		return
@@ -196,7 +284,7 @@ func (f *front) write(w http.ResponseWriter, v any) {
 }
 
 func (f *front) acknowledge(w http.ResponseWriter, r *http.Request) {
-	body, release, err := f.read(r)
+	body, release, err := f.read(w, r)
 	if err != nil {
 		f.deps.Fail(w, err)
 		return
@@ -210,17 +298,7 @@ func (f *front) acknowledge(w http.ResponseWriter, r *http.Request) {
 		f.deps.Fail(w, err)
 		return
 	}
-	peer := f.peer(r)
-	res := &edge.Result{Operation: a.OperationID, State: strings.ToUpper(a.OperationState.State), Details: a.details(), Agent: a.Identifier, Peer: peer}
-	if a.AgentInfo != nil {
-		if res.Agent == "" {
-			res.Agent = a.AgentInfo.Identifier
-		}
-		res.Report = a.heartbeat(nil, peer)
-		if res.Report.Agent == "" {
-			res.Report.Agent = res.Agent
-		}
-	}
+	res := a.result(f.peer(r))
 	if err := f.deps.Edge.Acknowledge(r.Context(), res); err != nil {
 		f.deps.Fail(w, err)
 		return
@@ -240,19 +318,23 @@ func (f *front) flow(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *front) resource(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("resource")
-	if info, ok := f.deps.Edge.ResourceInfo(id); ok {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": info.Name}))
+	info, err := f.deps.Edge.ResourceFor(r.Context(), r.PathValue("resource"), r.URL.Query().Get("aid"), f.peer(r))
+	if err != nil {
+		f.deps.Fail(w, err)
+		return
 	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": info.Name}))
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	out := &counted{w: w}
-	if _, err := f.deps.Edge.ReadResource(r.Context(), id, r.URL.Query().Get("aid"), f.peer(r), out); err != nil {
+	if err := f.deps.Edge.WriteResource(r.Context(), info, out); err != nil {
 		if out.n == 0 {
 			w.Header().Del("Content-Disposition")
+			w.Header().Del("Content-Length")
 			f.deps.Fail(w, err)
 			return
 		}
-		f.deps.Log.Warn("an agent's download broke off", "resource", id, "error", err)
+		f.deps.Log.Warn("an agent's download broke off", "resource", info.ID, "error", err)
 		panic(http.ErrAbortHandler) // what was sent must not look whole
 	}
 }
@@ -271,6 +353,7 @@ func (c *counted) Write(b []byte) (int, error) {
 
 // debug takes the bundle that TRANSFER debug asks for: a part called file.
 func (f *front) debug(w http.ResponseWriter, r *http.Request) {
+	until(w, debugTime)
 	r.Body = http.MaxBytesReader(w, r.Body, maxDebug)
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -290,6 +373,7 @@ func (f *front) debug(w http.ResponseWriter, r *http.Request) {
 			f.deps.Fail(w, err)
 			return
 		}
+		until(w, 0)
 		f.write(w, struct{}{})
 		return
 	}
@@ -297,7 +381,7 @@ func (f *front) debug(w http.ResponseWriter, r *http.Request) {
 
 // enrol gives an agent a certificate: against a token, or against the one it has.
 func (f *front) enrol(w http.ResponseWriter, r *http.Request) {
-	body, release, err := f.read(r)
+	body, release, err := f.read(w, r)
 	if err != nil {
 		f.deps.Fail(w, err)
 		return

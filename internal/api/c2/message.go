@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -12,6 +15,7 @@ import (
 
 // report is what heartbeats and acknowledgements say of an agent.
 type report struct {
+	Created    json.RawMessage `json:"created"`
 	DeviceInfo *struct {
 		Identifier string `json:"identifier"`
 		SystemInfo struct {
@@ -46,7 +50,7 @@ type report struct {
 type acknowledgement struct {
 	report
 	OperationID    string `json:"operationId"`
-	Identifier     string `json:"identifier"` // of the agent, in C++
+	Identifier     string `json:"identifier"` // C++ repeats the operation's; others name the agent
 	OperationState *struct {
 		State        string `json:"state"`
 		Details      string `json:"details"`
@@ -63,12 +67,13 @@ type acknowledgement struct {
 
 // heartbeat translates a report. raw is the body it came in.
 func (r *report) heartbeat(raw []byte, peer edge.Peer) *edge.Heartbeat {
-	h := &edge.Heartbeat{Peer: peer, Raw: raw}
+	h := &edge.Heartbeat{Peer: peer, Raw: bytes.ToValidUTF8(raw, []byte("\ufffd"))}
+	h.Created, _ = strconv.ParseInt(string(r.Created), 10, 64) // what is no time does not count
 	if a := r.AgentInfo; a != nil {
 		h.Agent, h.Class, h.ManifestHash = a.Identifier, a.AgentClass, a.AgentManifestHash
 		if len(a.AgentManifest) > 0 && !bytes.Equal(a.AgentManifest, []byte("null")) {
 			h.Manifest = a.AgentManifest
-			h.Raw = withoutManifest(raw)
+			h.Raw = withoutManifest(h.Raw)
 		}
 	}
 	if d := r.DeviceInfo; d != nil {
@@ -87,6 +92,66 @@ func (r *report) heartbeat(raw []byte, peer edge.Peer) *edge.Heartbeat {
 		h.ResourceHash = res.Hash
 	}
 	return h
+}
+
+// result translates an acknowledgement.
+func (a *acknowledgement) result(peer edge.Peer) *edge.Result {
+	res := &edge.Result{Operation: a.OperationID, State: strings.ToUpper(a.OperationState.State), Details: a.details(), Peer: peer}
+	if a.Identifier != a.OperationID {
+		res.Agent = a.Identifier
+	}
+	if a.AgentInfo != nil {
+		if res.Agent == "" {
+			res.Agent = a.AgentInfo.Identifier
+		}
+		res.Report = a.heartbeat(nil, peer)
+		if res.Report.Agent == "" {
+			res.Report.Agent = res.Agent
+		}
+	}
+	if res.Agent == "" {
+		res.Agent = peer.Agent
+	}
+	return res
+}
+
+// read are the members that are read of a message's objects, by the objects' paths. Readers
+// differ in which of two of the same name they take.
+var read = map[string][]string{
+	"":                                  {"created", "deviceInfo", "agentInfo", "flowInfo", "resourceInfo", "operationId", "identifier", "operationState", "token", "csr"},
+	"deviceInfo":                        {"identifier", "systemInfo", "networkInfo"},
+	"deviceInfo.systemInfo":             {"machineArch", "operatingSystem"},
+	"deviceInfo.networkInfo":            {"deviceId", "hostname", "ipAddress"},
+	"agentInfo":                         {"identifier", "agentClass", "agentManifestHash", "agentManifest"},
+	"flowInfo":                          {"flowId", "runStatus", "versionedFlowSnapshotURI"},
+	"flowInfo.versionedFlowSnapshotURI": {"flowId"},
+	"resourceInfo":                      {"hash"},
+	"operationState":                    {"state", "details", "failureCause"},
+}
+
+// twice returns the path of a member that is read and there more than once, in whatever
+// letters; "" if there is none.
+func twice(object gjson.Result, path string) (found string) {
+	names := read[path]
+	if names == nil || !object.IsObject() {
+		return ""
+	}
+	var seen uint
+	object.ForEach(func(key, value gjson.Result) bool {
+		i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, key.Str) })
+		if i < 0 {
+			return true
+		}
+		at := strings.TrimPrefix(path+"."+names[i], ".")
+		if seen&(1<<i) != 0 {
+			found = at
+		} else {
+			seen |= 1 << i
+			found = twice(value, at)
+		}
+		return found == ""
+	})
+	return found
 }
 
 // withoutManifest is a report with null in the place of the manifest.

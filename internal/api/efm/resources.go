@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"path"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,30 +47,14 @@ type command struct {
 func (f *front) resources() []operation {
 	const tag = "resources"
 	s := f.deps.Edge
-	one := func(c *call) (edge.Resource, error) {
-		list, err := s.Resources(c.Context())
-		if err != nil {
-			return edge.Resource{}, err
-		}
-		id := c.PathValue("id")
-		i := slices.IndexFunc(list, func(r edge.Resource) bool { return r.ID == id })
-		if i < 0 {
-			return edge.Resource{}, edge.NoSuchResource.Field("id", "there is no resource %q", clip(id))
-		}
-		return list[i], nil
-	}
+	one := func(c *call) (edge.Resource, error) { return s.Resource(c.Context(), c.PathValue("id")) }
 	return []operation{
 		on("GET", "/resource-manager/resources", "List the resources", tag, func(c *call, _ none) ([]edge.Resource, error) { return s.Resources(c.Context()) }),
 		on("POST", "/resource-manager/resources/file", "Keep a file for agents", tag, f.upload).created().accepts(maxUpload, reflect.TypeFor[upload](), "multipart/form-data"),
 		on("GET", "/resource-manager/resources/{id}", "Describe a resource", tag, func(c *call, _ none) (edge.Resource, error) { return one(c) }),
 		on("GET", "/resource-manager/resources/{id}/content", "Return a resource's bytes", tag, func(c *call, _ none) (content, error) {
 			r, err := one(c)
-			return content{media: "application/octet-stream", file: r.Name, write: func(w io.Writer) error {
-				// The caller was asked for its rights above and is none of the agents, which may
-				// have to show certificates.
-				_, err := s.ReadResource(c.Context(), r.ID, "", edge.Peer{Agent: "operator"}, w)
-				return err
-			}}, err
+			return content{media: "application/octet-stream", file: r.Name, write: func(w io.Writer) error { return s.WriteResource(c.Context(), r, w) }}, err
 		}).gives("application/octet-stream"),
 		on("DELETE", "/resource-manager/resources/{id}", "Delete a resource that no class has", tag, func(c *call, _ none) (none, error) {
 			return none{}, s.DeleteResource(c.Context(), c.PathValue("id"))

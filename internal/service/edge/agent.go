@@ -8,8 +8,9 @@ import (
 
 // Peer is how an agent was authenticated.
 type Peer struct {
-	// Agent is the id in its verified certificate; empty if it showed none.
-	Agent string
+	// Agent is the id in its verified certificate, and Class the class that it was enrolled
+	// for; empty if it showed none.
+	Agent, Class string
 	// Address is where it reports from.
 	Address string
 }
@@ -18,6 +19,7 @@ type Peer struct {
 type Heartbeat struct {
 	Agent        string
 	Class        string
+	Created      int64 // when the agent made it, in milliseconds of its own clock; 0 if it does not say
 	ManifestHash string
 	Manifest     []byte // the whole, where the agent sent it
 	Device       Device
@@ -72,12 +74,24 @@ type live struct {
 	place store.Place
 	// seen is when it reported to this node, in milliseconds since 1970.
 	seen int64
+	// created is what the newest report says of when it was made; 0 if that says nothing.
+	created int64
 	// before is the device that used the id before this one, and changed when that was.
 	before  string
 	changed int64
 	// open is the agent's progress with orders that it has not ended, and ended those that
 	// it has; nil where there are none.
 	open map[int64]*Progress
+}
+
+// overtaken is how much older than the report before it a report may be and still be taken
+// for one that was late on its way. Beyond it the agent's clock was set back.
+const overtaken = time.Minute
+
+// late reports whether a heartbeat was made before one that is known already, which must not
+// undo what that said.
+func (l *live) late(h *Heartbeat) bool {
+	return h.Created > 0 && h.Device.ID == l.Device.ID && h.Created < l.created && l.created-h.Created <= overtaken.Milliseconds()
 }
 
 // note takes over what a heartbeat says and reports whether the agent is another than was
@@ -90,7 +104,7 @@ func (l *live) note(h *Heartbeat, now time.Time, silence time.Duration) (changed
 	}
 	// Another node may have written down in the meantime that the agent is missing.
 	changed = now.UnixMilli()-l.seen > silence.Milliseconds()
-	l.seen = now.UnixMilli()
+	l.seen, l.created = now.UnixMilli(), h.Created
 	set(&l.Class, h.Class)
 	if h.ManifestHash != "" {
 		set(&l.ManifestHash, h.ManifestHash)

@@ -55,8 +55,8 @@ func checkName(field, s string) error {
 		return Invalid.Field(field, "%s is empty", field)
 	case len(s) > maxName:
 		return Invalid.Field(field, "%s is longer than %d bytes", field, maxName)
-	case s == "." || s == ".." || strings.ContainsAny(s, "/\\\x00") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }):
-		return Invalid.Field(field, "%s has characters that it may not have: slashes, control characters", field)
+	case s == "." || s == ".." || s == "*" || strings.ContainsAny(s, "/\\\x00") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }):
+		return Invalid.Field(field, "%s has characters that it may not have: slashes, control characters, an asterisk alone", field)
 	}
 	return nil
 }

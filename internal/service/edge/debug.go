@@ -1,11 +1,14 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/google/uuid"
 
 	"sluice.dev/sluice/internal/base/store"
 )
@@ -18,14 +21,18 @@ const (
 
 // debugRow is a part of a bundle, or, as part -1, its size.
 type debugRow struct {
-	Agent string
-	Parts int
-	Size  int64
-	Bytes []byte
+	Agent  string
+	Upload string // which of several the parts belong to
+	Parts  int
+	Size   int64
+	Bytes  []byte
 }
 
-func debugKey(order int64, agent string, part int) string {
-	return fmt.Sprintf("%d/%s/%d", order, agent, part)
+// debugKey is the row of a bundle's size, and debugPart that of a part.
+func debugKey(order int64, agent string) string { return fmt.Sprintf("%d/%s/-1", order, agent) }
+
+func debugPart(order int64, agent, upload string, part int) string {
+	return fmt.Sprintf("%d/%s/%s%d", order, agent, upload, part)
 }
 
 // KeepDebug keeps the bundle that an agent sends for an order of TRANSFER debug.
@@ -33,9 +40,20 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 	if err := s.authenticate(p, agent); err != nil {
 		return err
 	}
+	agent = cmp.Or(agent, p.Agent)
 	n, err := strconv.ParseInt(order, 16, 64)
-	o, ok := s.store.orders.Get(s.deps.Store.Snapshot(), orderKey(n))
-	if err != nil || !ok || o.Operation != "TRANSFER" || o.Cancelled {
+	if err != nil {
+		return NoSuchOrder.Field("order", "nobody has asked for this bundle")
+	}
+	var o *Order
+	ok, err := s.lately(ctx, func() (ok bool) {
+		o, ok = s.store.orders.Get(s.deps.Store.Snapshot(), orderKey(n))
+		return ok
+	})
+	if err != nil {
+		return err
+	}
+	if !ok || o.Operation != "TRANSFER" || o.Cancelled {
 		return NoSuchOrder.Field("order", "nobody has asked for this bundle")
 	}
 	a, err := s.agentFor(ctx, agent)
@@ -45,31 +63,56 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 	if a.Class != o.Class || o.Agent != "" && o.Agent != agent {
 		return WrongIdentity.Field("aid", "the bundle was asked of another agent")
 	}
-	head := &debugRow{Agent: agent}
+	// What an agent sent before stays until the whole of this is here.
+	head := &debugRow{Agent: agent, Upload: uuid.NewString() + "/"}
+	before, had, err := s.store.debug.Get(ctx, debugKey(o.Number, agent))
+	if err != nil {
+		return err
+	}
+	unused := head
+	defer func() {
+		if unused != nil {
+			s.dropBundle(context.WithoutCancel(ctx), o.Number, unused)
+		}
+	}()
 	buf := make([]byte, chunkSize)
 	for {
-		n, err := io.ReadFull(body, buf)
+		n, err := fill(body, buf)
 		if n > 0 {
 			if head.Size += int64(n); head.Size > maxDebugBundle {
 				return TooLarge.New("a bundle is at most %d MiB", maxDebugBundle>>20)
 			}
-			if err := s.store.debug.Put(ctx, map[string]*debugRow{debugKey(o.Number, agent, head.Parts): {Agent: agent, Bytes: buf[:n]}}); err != nil {
+			if err := s.store.debug.Put(ctx, map[string]*debugRow{debugPart(o.Number, agent, head.Upload, head.Parts): {Agent: agent, Bytes: buf[:n]}}); err != nil {
 				return err
 			}
 			head.Parts++
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return Invalid.Wrap(err, "the bundle broke off")
 		}
 	}
-	if err := s.store.debug.Put(ctx, map[string]*debugRow{debugKey(o.Number, agent, -1): head}); err != nil {
+	if err := s.store.debug.Put(ctx, map[string]*debugRow{debugKey(o.Number, agent): head}); err != nil {
 		return err
+	}
+	if unused = nil; had {
+		unused = before.Doc
 	}
 	s.event(Event{Level: "INFO", Class: a.Class, Agent: agent, Type: "debug bundle received", Message: fmt.Sprintf("%d bytes, for operation %d", head.Size, o.Number)})
 	return nil
+}
+
+// dropBundle removes the parts of a bundle.
+func (s *Service) dropBundle(ctx context.Context, order int64, head *debugRow) {
+	var parts []string
+	for n := range head.Parts {
+		parts = append(parts, debugPart(order, head.Agent, head.Upload, n))
+	}
+	if err := s.store.debug.Delete(ctx, parts); err != nil {
+		s.deps.Log.Warn("a debug bundle is left over", "agent", head.Agent, "error", err)
+	}
 }
 
 // ReadDebug writes the bundle that an agent has sent for an order.
@@ -81,7 +124,7 @@ func (s *Service) ReadDebug(ctx context.Context, order int64, agent string, w io
 	if err := s.may(ctx, Operate, o.Class); err != nil {
 		return err
 	}
-	head, ok, err := s.store.debug.Get(ctx, debugKey(order, agent, -1))
+	head, ok, err := s.store.debug.Get(ctx, debugKey(order, agent))
 	if err != nil {
 		return err
 	}
@@ -89,7 +132,7 @@ func (s *Service) ReadDebug(ctx context.Context, order int64, agent string, w io
 		return NoSuchResource.New("agent %q has not sent its bundle", clip(agent))
 	}
 	for part := range head.Doc.Parts {
-		row, ok, err := s.store.debug.Get(ctx, debugKey(order, agent, part))
+		row, ok, err := s.store.debug.Get(ctx, debugPart(order, agent, head.Doc.Upload, part))
 		if err != nil {
 			return err
 		}

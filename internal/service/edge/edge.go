@@ -33,9 +33,9 @@ type Peers interface {
 
 // Authority issues the certificates of agents.
 type Authority interface {
-	// IssueAgent signs a certificate for an agent's key until a time, and returns it with the
-	// authority's own, both in PEM.
-	IssueAgent(key any, agent string, until time.Time) (cert, ca []byte, err error)
+	// IssueAgent signs a certificate for the key of an agent of a class until a time, and
+	// returns it with the authority's own, both in PEM.
+	IssueAgent(key any, agent, class string, until time.Time) (cert, ca []byte, err error)
 	// Roots are what agents' certificates are verified with.
 	Roots() *x509.CertPool
 }

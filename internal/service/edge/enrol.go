@@ -66,6 +66,14 @@ func (s *Service) NewToken(ctx context.Context, class, agent string, life time.D
 	if s.deps.Authority == nil {
 		return Token{}, NotSupported.New("this platform issues no certificates to agents")
 	}
+	// Who may not manage an agent cannot take over its name.
+	if a, ok, err := s.store.agents.Get(ctx, agent); err != nil {
+		return Token{}, err
+	} else if ok && a.Doc.Class != class {
+		if err := s.may(ctx, Admin, a.Doc.Class); err != nil {
+			return Token{}, err
+		}
+	}
 	who, _ := caller.From(ctx)
 	t := Token{Agent: agent, Class: class, Text: rand.Text()}
 	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
@@ -140,7 +148,7 @@ func (s *Service) Renew(ctx context.Context, p Peer, csr []byte) (Certificate, e
 }
 
 func (s *Service) issue(key any, agent, class string) (Certificate, error) {
-	cert, ca, err := s.deps.Authority.IssueAgent(key, agent, s.deps.Clock.Now().Add(certificateLife))
+	cert, ca, err := s.deps.Authority.IssueAgent(key, agent, class, s.deps.Clock.Now().Add(certificateLife))
 	return Certificate{Agent: agent, Class: class, Cert: string(cert), CA: string(ca)}, err
 }
 

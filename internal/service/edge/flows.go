@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -345,6 +346,7 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 	if err := s.authenticate(p, agent); err != nil {
 		return Content{}, err
 	}
+	agent = cmp.Or(agent, p.Agent)
 	row, ok, err := s.store.versions.Get(ctx, version)
 	if err != nil {
 		return Content{}, err

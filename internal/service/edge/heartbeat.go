@@ -37,7 +37,7 @@ func (s *Service) authenticate(p Peer, agent string) error {
 	case p.Agent == "" && s.cfg.RequireCertificate:
 		return NoIdentity.New("agents must show a certificate of this platform: enrol with sluice agent enroll")
 	case p.Agent != "" && agent != "" && p.Agent != agent:
-		return WrongIdentity.Field("agentInfo.identifier", "the certificate belongs to another agent than %q", agent)
+		return WrongIdentity.Field("agentInfo.identifier", "the certificate belongs to another agent than %q", clip(agent))
 	}
 	return nil
 }
@@ -54,6 +54,10 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 	}
 	if err := s.authenticate(h.Peer, h.Agent); err != nil {
 		return nil, err
+	}
+	// The class decides about flows, and what secrets are in them.
+	if h.Peer.Class != "" && h.Peer.Class != h.Class {
+		return nil, WrongIdentity.Field("agentInfo.agentClass", "the agent was enrolled for another class than %q: enrol it anew", h.Class)
 	}
 	s.counts.Heartbeats.Add(1)
 	if err := s.ensureClass(ctx, h.Class); err != nil {
@@ -81,6 +85,11 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 		}
 	}
 	now := s.deps.Clock.Now()
+	if l.late(h) {
+		l.seen = now.UnixMilli()
+		sh.mu.Unlock()
+		return nil, nil
+	}
 	was := l.Presence
 	shared := l.otherDevice(h.Device.ID, now)
 	changed := l.note(h, now, s.cfg.MaxSilence)
@@ -315,24 +324,75 @@ func (s *Service) Acknowledge(ctx context.Context, r *Result) error {
 	if len(r.Details) > 8<<10 {
 		r.Details = r.Details[:8<<10]
 	}
+	order, attempt, after, ok := parseOperationID(r.Operation)
+	if !ok {
+		return NoSuchOrder.Field("operationId", "there is no operation %q", clip(r.Operation))
+	}
+	var agent string
+	if r.Agent != "" || order != describeOrder {
+		var err error
+		if agent, err = s.whose(ctx, r, order, attempt, after); err != nil {
+			return err
+		}
+	}
 	s.counts.Acknowledgements.Add(1)
 	if r.Report != nil {
 		if _, err := s.Heartbeat(ctx, r.Report); err != nil { // what it is to do next, the next heartbeat says
 			return err
 		}
 	}
-	order, attempt, after, ok := parseOperationID(r.Operation)
-	if !ok {
-		return NoSuchOrder.Field("operationId", "there is no operation %q", clip(r.Operation))
-	}
 	if order == describeOrder {
 		return nil
 	}
-	agent, err := s.whose(ctx, r, order, attempt, after)
-	if err != nil {
+	if err := s.ordered(ctx, agent, order); err != nil {
 		return err
 	}
 	return s.advance(ctx, agent, order, attempt, state, r)
+}
+
+// ordered refuses orders that an agent cannot have got: what it says of one counts for the
+// rollout of a whole class.
+func (s *Service) ordered(ctx context.Context, agent string, order int64) error {
+	sh := s.shard(agent)
+	sh.mu.Lock()
+	l := sh.agents[agent]
+	had := l != nil && l.open[order] != nil
+	sh.mu.Unlock()
+	if had {
+		return nil
+	}
+	a, err := s.agentFor(ctx, agent)
+	if err != nil {
+		return err
+	}
+	if ok, err := s.lately(ctx, func() bool { return s.orderedOf(a, order) }); ok || err != nil {
+		return err
+	}
+	return NoSuchOrder.Field("operationId", "agent %q has no such operation", clip(agent))
+}
+
+// lately looks, and again with what another node may have written just now.
+func (s *Service) lately(ctx context.Context, look func() bool) (bool, error) {
+	if look() {
+		return true, nil
+	}
+	if err := s.deps.Store.Refresh(ctx); err != nil {
+		return false, err
+	}
+	return look(), nil
+}
+
+// orderedOf reports whether an order is one of an agent's or its class's.
+func (s *Service) orderedOf(a Agent, order int64) bool {
+	snap := s.deps.Store.Snapshot()
+	if o, ok := s.store.orders.Get(snap, orderKey(order)); ok {
+		return o.Class == a.Class && (o.Agent == "" || o.Agent == a.ID)
+	}
+	if r, ok := s.store.rollouts.Get(snap, orderKey(order)); ok {
+		return r.Class == a.Class
+	}
+	c, ok := s.store.classes.Get(snap, a.Class)
+	return ok && (c.Order == order || c.ResourceOrder == order)
 }
 
 func clip(s string) string { return s[:min(len(s), 100)] }

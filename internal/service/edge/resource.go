@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,8 +35,10 @@ type Resource struct {
 	Digest  string       `json:"digest"`                 // SHA-256, in hex
 	Size    int64        `json:"size"`
 	Created time.Time    `json:"created"`
-	Chunks  int          `json:"-"`
 }
+
+// chunks is in how many parts the bytes are kept.
+func (r Resource) chunks() int { return int((r.Size + chunkSize - 1) / chunkSize) }
 
 // Bounds of resources.
 const (
@@ -64,7 +67,7 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 	if r.Path != "" && (path.IsAbs(r.Path) || path.Clean(r.Path) != r.Path || strings.HasPrefix(r.Path, "..") || strings.ContainsAny(r.Path, "\\\x00") || len(r.Path) > maxName) {
 		return Resource{}, Invalid.Field("resourcePath", "%q does not stay under the agent's directory", clip(r.Path))
 	}
-	r.ID, r.Chunks, r.Size = uuid.NewString(), 0, 0
+	r.ID, r.Size = uuid.NewString(), 0
 	sum := sha256.New()
 	// What was begun and not finished is taken away again.
 	kept := false
@@ -75,18 +78,17 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 	}()
 	buf := make([]byte, chunkSize)
 	for {
-		n, err := io.ReadFull(body, buf)
+		n, err := fill(body, buf)
 		if n > 0 {
 			if r.Size += int64(n); r.Size > maxResource {
 				return Resource{}, TooLarge.New("a resource is at most %d MiB", maxResource>>20)
 			}
 			sum.Write(buf[:n])
-			if err := s.store.chunks.Put(ctx, map[string]*chunkRow{chunkKey(r.ID, r.Chunks): {Resource: r.ID, Bytes: buf[:n]}}); err != nil {
+			if err := s.store.chunks.Put(ctx, map[string]*chunkRow{chunkKey(r.ID, r.chunks()-1): {Resource: r.ID, Bytes: buf[:n]}}); err != nil {
 				return Resource{}, err
 			}
-			r.Chunks++
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if err == io.EOF {
 			break
 		}
 		if err != nil {
@@ -108,8 +110,19 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 	return r, err
 }
 
+// fill reads until buf is full; io.EOF says that the reader's end was reached, and that only.
+// io.ReadFull does not tell it from a body that broke off.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
+}
+
 func (s *Service) dropChunks(ctx context.Context, r Resource) {
-	for n := range r.Chunks {
+	for n := range r.chunks() {
 		if err := s.store.chunks.Delete(ctx, []string{chunkKey(r.ID, n)}); err != nil {
 			s.deps.Log.Warn("a part of a resource is left over", "resource", r.ID, "error", err)
 			return
@@ -156,43 +169,84 @@ func (s *Service) DeleteResource(ctx context.Context, id string) error {
 	return nil
 }
 
-// ReadResource writes a resource's bytes, for an agent whose class has it, or for an operator
-// who may see it.
-func (s *Service) ReadResource(ctx context.Context, id, agent string, p Peer, w io.Writer) (Resource, error) {
-	if err := s.authenticate(p, agent); err != nil {
+// Resource returns what is known of a resource.
+func (s *Service) Resource(ctx context.Context, id string) (Resource, error) {
+	if err := s.may(ctx, View, "*"); err != nil {
 		return Resource{}, err
 	}
+	return s.resourceOf(id)
+}
+
+func (s *Service) resourceOf(id string) (Resource, error) {
 	r, ok := s.store.resources.Get(s.deps.Store.Snapshot(), id)
 	if !ok {
 		return Resource{}, NoSuchResource.Field("resourceId", "there is no resource %q", clip(id))
 	}
-	sum := sha256.New()
-	for n := range r.Chunks {
-		row, ok, err := s.store.chunks.Get(ctx, chunkKey(id, n))
-		if err != nil {
-			return *r, err
-		}
-		if !ok {
-			return *r, NoSuchResource.New("a part of the resource is lost")
-		}
-		sum.Write(row.Doc.Bytes)
-		if n == r.Chunks-1 && hex.EncodeToString(sum.Sum(nil)) != r.Digest {
-			return *r, store.Damaged.New("the resource %q is not what was kept", r.Name)
-		}
-		if _, err := w.Write(row.Doc.Bytes); err != nil {
-			return *r, err
-		}
-	}
 	return *r, nil
 }
 
-// ResourceInfo returns what is known of a resource.
-func (s *Service) ResourceInfo(id string) (Resource, bool) {
-	r, ok := s.store.resources.Get(s.deps.Store.Snapshot(), id)
-	if !ok {
-		return Resource{}, false
+// ResourceFor returns a resource that an agent may fetch: its class has it, or it was ordered
+// to. Where agents need no certificate, who does not say who it is may have any whose id it
+// knows.
+func (s *Service) ResourceFor(ctx context.Context, id, agent string, p Peer) (Resource, error) {
+	if err := s.authenticate(p, agent); err != nil {
+		return Resource{}, err
 	}
-	return *r, true
+	var a Agent
+	if agent = cmp.Or(agent, p.Agent); agent != "" {
+		var err error
+		if a, err = s.agentFor(ctx, agent); err != nil {
+			return Resource{}, err
+		}
+	}
+	if ok, err := s.lately(ctx, func() bool {
+		_, err := s.resourceOf(id)
+		return err == nil && (agent == "" || s.entitled(a, id))
+	}); err != nil {
+		return Resource{}, err
+	} else if ok {
+		return s.resourceOf(id)
+	}
+	if _, err := s.resourceOf(id); err != nil {
+		return Resource{}, err
+	}
+	return Resource{}, WrongIdentity.Field("aid", "the resource is not one of agent %q", clip(agent))
+}
+
+// entitled reports whether an agent's class has a resource, or the agent was ordered to fetch it.
+func (s *Service) entitled(a Agent, id string) bool {
+	snap := s.deps.Store.Snapshot()
+	if c, ok := s.store.classes.Get(snap, a.Class); ok && slices.Contains(c.Resources, id) {
+		return true
+	}
+	for _, o := range s.store.orders.Find(snap, "class", a.Class) {
+		if o.Operand == "asset" && o.Args["resource"] == id && (o.Agent == "" || o.Agent == a.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// WriteResource writes the bytes of a resource that Resource or ResourceFor has returned.
+func (s *Service) WriteResource(ctx context.Context, r Resource, w io.Writer) error {
+	sum := sha256.New()
+	for n := range r.chunks() {
+		row, ok, err := s.store.chunks.Get(ctx, chunkKey(r.ID, n))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return store.Damaged.New("a part of the resource is lost")
+		}
+		sum.Write(row.Doc.Bytes)
+		if n == r.chunks()-1 && hex.EncodeToString(sum.Sum(nil)) != r.Digest {
+			return store.Damaged.New("the resource %q is not what was kept", r.Name)
+		}
+		if _, err := w.Write(row.Doc.Bytes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // assign gives a class resources, in a transaction. Its agents are told by an order.

@@ -14,6 +14,20 @@ import (
 // Check returns what is wrong with a text, for the person who sent it: that it is nested
 // deeper than depth levels, not UTF-8, or not JSON.
 func Check(text []byte, depth int) error {
+	if err := Depth(text, depth); err != nil {
+		return err
+	}
+	if !utf8.Valid(text) {
+		return errors.New("not UTF-8")
+	}
+	if !gjson.ValidBytes(text) {
+		return errors.New("not JSON")
+	}
+	return nil
+}
+
+// Depth returns an error if a text is nested deeper than depth levels, whatever else it is.
+func Depth(text []byte, depth int) error {
 	level, inside, escaped := 0, false, false
 	for i, c := range text {
 		switch {
@@ -31,12 +45,6 @@ func Check(text []byte, depth int) error {
 		case c == '}' || c == ']':
 			level--
 		}
-	}
-	if !utf8.Valid(text) {
-		return errors.New("not UTF-8")
-	}
-	if !gjson.ValidBytes(text) {
-		return errors.New("not JSON")
 	}
 	return nil
 }
