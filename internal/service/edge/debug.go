@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"sluice.dev/sluice/internal/base/store"
 )
 
 // maxDebugBundle bounds what an agent may send, and debugLife is how long it is kept.
@@ -19,21 +17,8 @@ const (
 	debugLife      = 7 * 24 * time.Hour
 )
 
-// debugRow is a part of a bundle, or, as part -1, its size.
-type debugRow struct {
-	Agent  string
-	Upload string // which of several the parts belong to
-	Parts  int
-	Size   int64
-	Bytes  []byte
-}
-
-// debugKey is the row of a bundle's size, and debugPart that of a part.
-func debugKey(order int64, agent string) string { return fmt.Sprintf("%d/%s/-1", order, agent) }
-
-func debugPart(order int64, agent, upload string, part int) string {
-	return fmt.Sprintf("%d/%s/%s%d", order, agent, upload, part)
-}
+// debugKey is the row that says which file an agent sent last for an order.
+func debugKey(order int64, agent string) string { return fmt.Sprintf("%d/%s", order, agent) }
 
 // KeepDebug keeps the bundle that an agent sends for an order of TRANSFER debug.
 func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, body io.Reader) error {
@@ -64,37 +49,22 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 		return WrongIdentity.Field("aid", "the bundle was asked of another agent")
 	}
 	// What an agent sent before stays until the whole of this is here.
-	head := &debugRow{Agent: agent, Upload: uuid.NewString() + "/"}
-	before, had, err := s.store.debug.Get(ctx, debugKey(o.Number, agent))
+	key := debugKey(o.Number, agent)
+	before, had, err := s.store.debug.rows.Get(ctx, key)
 	if err != nil {
 		return err
 	}
+	head := &chunkRow{Owner: agent, File: key + "/" + uuid.NewString()}
 	unused := head
 	defer func() {
 		if unused != nil {
-			s.dropBundle(context.WithoutCancel(ctx), o.Number, unused)
+			s.dropBundle(context.WithoutCancel(ctx), unused)
 		}
 	}()
-	buf := make([]byte, chunkSize)
-	for {
-		n, err := fill(body, buf)
-		if n > 0 {
-			if head.Size += int64(n); head.Size > maxDebugBundle {
-				return TooLarge.New("a bundle is at most %d MiB", maxDebugBundle>>20)
-			}
-			if err := s.store.debug.Put(ctx, map[string]*debugRow{debugPart(o.Number, agent, head.Upload, head.Parts): {Agent: agent, Bytes: buf[:n]}}); err != nil {
-				return err
-			}
-			head.Parts++
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return Invalid.Wrap(err, "the bundle broke off")
-		}
+	if head.Size, err = s.store.debug.write(ctx, head.File, agent, maxDebugBundle, body); err != nil {
+		return err
 	}
-	if err := s.store.debug.Put(ctx, map[string]*debugRow{debugKey(o.Number, agent): head}); err != nil {
+	if err := s.store.debug.rows.Put(ctx, map[string]*chunkRow{key: head}); err != nil {
 		return err
 	}
 	if unused = nil; had {
@@ -105,13 +75,9 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 }
 
 // dropBundle removes the parts of a bundle.
-func (s *Service) dropBundle(ctx context.Context, order int64, head *debugRow) {
-	var parts []string
-	for n := range head.Parts {
-		parts = append(parts, debugPart(order, head.Agent, head.Upload, n))
-	}
-	if err := s.store.debug.Delete(ctx, parts); err != nil {
-		s.deps.Log.Warn("a debug bundle is left over", "agent", head.Agent, "error", err)
+func (s *Service) dropBundle(ctx context.Context, head *chunkRow) {
+	if err := s.store.debug.drop(ctx, head.File, head.Size); err != nil {
+		s.deps.Log.Warn("a debug bundle is left over", "agent", head.Owner, "error", err)
 	}
 }
 
@@ -124,22 +90,18 @@ func (s *Service) ReadDebug(ctx context.Context, order int64, agent string, w io
 	if err := s.may(ctx, Operate, o.Class); err != nil {
 		return err
 	}
-	head, ok, err := s.store.debug.Get(ctx, debugKey(order, agent))
+	head, ok, err := s.store.debug.rows.Get(ctx, debugKey(order, agent))
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return NoSuchResource.New("agent %q has not sent its bundle", clip(agent))
 	}
-	for part := range head.Doc.Parts {
-		row, ok, err := s.store.debug.Get(ctx, debugPart(order, agent, head.Doc.Upload, part))
+	for part, err := range s.store.debug.read(ctx, head.Doc.File, head.Doc.Size) {
 		if err != nil {
 			return err
 		}
-		if !ok {
-			return store.Damaged.New("a part of the bundle is lost")
-		}
-		if _, err := w.Write(row.Doc.Bytes); err != nil {
+		if _, err := w.Write(part); err != nil {
 			return err
 		}
 	}

@@ -37,12 +37,8 @@ type Resource struct {
 	Created time.Time    `json:"created"`
 }
 
-// chunks is in how many parts the bytes are kept.
-func (r Resource) chunks() int { return int((r.Size + chunkSize - 1) / chunkSize) }
-
 // Bounds of resources.
 const (
-	chunkSize       = 1 << 20
 	maxResource     = 512 << 20
 	maxResources    = 10_000
 	maxResourcesPer = 500 // of a class
@@ -50,8 +46,6 @@ const (
 
 // resourcePath is where an agent finds a resource, under the address of the C2 protocol.
 func resourcePath(id string) string { return "resources/" + id }
-
-func chunkKey(resource string, n int) string { return fmt.Sprintf("%s/%d", resource, n) }
 
 // AddResource keeps a file.
 func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (Resource, error) {
@@ -76,27 +70,12 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 			s.dropChunks(context.WithoutCancel(ctx), r)
 		}
 	}()
-	buf := make([]byte, chunkSize)
-	for {
-		n, err := fill(body, buf)
-		if n > 0 {
-			if r.Size += int64(n); r.Size > maxResource {
-				return Resource{}, TooLarge.New("a resource is at most %d MiB", maxResource>>20)
-			}
-			sum.Write(buf[:n])
-			if err := s.store.chunks.Put(ctx, map[string]*chunkRow{chunkKey(r.ID, r.chunks()-1): {Resource: r.ID, Bytes: buf[:n]}}); err != nil {
-				return Resource{}, err
-			}
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return Resource{}, Invalid.Wrap(err, "the file could not be read to its end")
-		}
+	var err error
+	if r.Size, err = s.store.chunks.write(ctx, r.ID, r.ID, maxResource, io.TeeReader(body, sum)); err != nil {
+		return Resource{}, err
 	}
 	r.Digest = hex.EncodeToString(sum.Sum(nil))
-	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		if s.store.resources.Len(tx) >= maxResources {
 			return TooMany.New("there are %d resources", maxResources)
 		}
@@ -110,23 +89,9 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 	return r, err
 }
 
-// fill reads until buf is full; io.EOF says that the reader's end was reached, and that only.
-// io.ReadFull does not tell it from a body that broke off.
-func fill(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		var more int
-		more, err = r.Read(buf[n:])
-		n += more
-	}
-	return n, err
-}
-
 func (s *Service) dropChunks(ctx context.Context, r Resource) {
-	for n := range r.chunks() {
-		if err := s.store.chunks.Delete(ctx, []string{chunkKey(r.ID, n)}); err != nil {
-			s.deps.Log.Warn("a part of a resource is left over", "resource", r.ID, "error", err)
-			return
-		}
+	if err := s.store.chunks.drop(ctx, r.ID, r.Size); err != nil {
+		s.deps.Log.Warn("a part of a resource is left over", "resource", r.ID, "error", err)
 	}
 }
 
@@ -229,20 +194,16 @@ func (s *Service) entitled(a Agent, id string) bool {
 
 // WriteResource writes the bytes of a resource that Resource or ResourceFor has returned.
 func (s *Service) WriteResource(ctx context.Context, r Resource, w io.Writer) error {
-	sum := sha256.New()
-	for n := range r.chunks() {
-		row, ok, err := s.store.chunks.Get(ctx, chunkKey(r.ID, n))
+	sum, left := sha256.New(), r.Size
+	for part, err := range s.store.chunks.read(ctx, r.ID, r.Size) {
 		if err != nil {
 			return err
 		}
-		if !ok {
-			return store.Damaged.New("a part of the resource is lost")
-		}
-		sum.Write(row.Doc.Bytes)
-		if n == r.chunks()-1 && hex.EncodeToString(sum.Sum(nil)) != r.Digest {
+		sum.Write(part)
+		if left -= int64(len(part)); left <= 0 && hex.EncodeToString(sum.Sum(nil)) != r.Digest {
 			return store.Damaged.New("the resource %q is not what was kept", r.Name)
 		}
-		if _, err := w.Write(row.Doc.Bytes); err != nil {
+		if _, err := w.Write(part); err != nil {
 			return err
 		}
 	}

@@ -24,9 +24,9 @@ type collections struct {
 	events   *store.Rows[Event]
 	versions *store.Rows[versionRow]
 	contents *store.Rows[manifestRow]
-	chunks   *store.Rows[chunkRow]
+	chunks   chunks
 	claims   *store.Rows[claimRow]
-	debug    *store.Rows[debugRow]
+	debug    chunks
 }
 
 // agentParameters are the parameters of one agent.
@@ -47,16 +47,11 @@ type manifestRow struct {
 	Gzip  []byte
 }
 
-// chunkRow is a part of a resource.
-type chunkRow struct {
-	Resource string
-	Bytes    []byte
-}
-
 // claimRow says who asks an agent for a manifest.
 type claimRow struct{ Node string }
 
 func openCollections(s *store.Store) *collections {
+	owner := func(c *chunkRow) string { return c.Owner }
 	by := func(class string) []string {
 		if class == "" {
 			return nil
@@ -86,9 +81,9 @@ func openCollections(s *store.Store) *collections {
 		events:   store.OpenRows(s, "edge.events", func(e *Event) string { return eventGroup(e.Class, e.Created) }),
 		versions: store.OpenRows(s, "edge.versions", func(v *versionRow) string { return v.Class }),
 		contents: store.OpenRows(s, "edge.manifests", func(*manifestRow) string { return "" }),
-		chunks:   store.OpenRows(s, "edge.chunks", func(c *chunkRow) string { return c.Resource }),
+		chunks:   chunks{store.OpenRows(s, "edge.chunks", owner), "resource"},
 		claims:   store.OpenRows(s, "edge.claims", func(*claimRow) string { return "" }),
-		debug:    store.OpenRows(s, "edge.debug", func(d *debugRow) string { return d.Agent }),
+		debug:    chunks{store.OpenRows(s, "edge.debug", owner), "bundle"},
 	}
 }
 

@@ -100,7 +100,7 @@ func (s *Service) clean(ctx context.Context) error {
 	if err := cleanRows(ctx, s.store.progress, keepOrders+orderLife, func(p *Progress) bool { return !s.current(p.Order) }); err != nil {
 		return err
 	}
-	if err := cleanRows(ctx, s.store.debug, debugLife, func(*debugRow) bool { return true }); err != nil {
+	if err := cleanRows(ctx, s.store.debug.rows, debugLife, func(*chunkRow) bool { return true }); err != nil {
 		return err
 	}
 	if err := cleanRows(ctx, s.store.claims, keepOrders, func(*claimRow) bool { return true }); err != nil {
