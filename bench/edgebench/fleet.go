@@ -60,7 +60,7 @@ func benchFleet(ctx context.Context, o options) error {
 		return err
 	}
 	agents.Roam = true
-	if err := beat("each with the next node every time", 3, 1); err != nil {
+	if err := beat("each with the next node every time", 2, 1); err != nil {
 		return err
 	}
 	rig.Judge("fleet", "errors", float64(failed), "", "0", failed == 0)

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +90,11 @@ func run(ctx context.Context, o options, only string) (err error) {
 		if err := os.MkdirAll(own.dir, 0o700); err != nil {
 			return err
 		}
+		load, err := loadAverage()
+		if err != nil {
+			return err
+		}
+		rig.Report(b.name, "load average of the last minute, before", load, "")
 		if err := b.run(ctx, own); err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
@@ -123,6 +129,15 @@ func register(ctx context.Context, c simulate.Config) (simulate.Report, error) {
 	r, err := simulated(reported, c)
 	time.Sleep(3 * time.Second)
 	return r, err
+}
+
+// loadAverage is how many processes the machine ran in the last minute, in the mean.
+func loadAverage() (float64, error) {
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(strings.Fields(string(raw))[0], 64)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

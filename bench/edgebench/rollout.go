@@ -64,7 +64,7 @@ func benchRollout(ctx context.Context, o options) error {
 	}
 	name := fmt.Sprintf("a flow from its publishing to %d agents that say they run it, who report every %s; waves of %s, %d agents a second", o.targets, rolloutPeriod, rolloutWaves, rolloutRate)
 	rig.Judge("rollout", name, rig.Median(took), "s", "< 60", rig.Median(took) < 60)
-	rig.Report("rollout", "p99 of heartbeats meanwhile", ms(seen.P99), "ms")
+	rig.Report("rollout", "p99 of heartbeats, first ones included", ms(seen.P99), "ms")
 	return nil
 }
 

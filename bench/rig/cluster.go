@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -24,6 +25,9 @@ type Cluster struct {
 // StartCluster starts a database and nodes that find each other by a fixed list. Data lies in
 // dir; more is environment that all nodes have.
 func StartCluster(ctx context.Context, program, dir string, size int, more ...string) (*Cluster, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	c := &Cluster{db: new(harness)}
 	err := c.db.try(func() { c.Database = dbtest.Postgres(c.db).URL })
 	var bases []int

@@ -18,11 +18,11 @@ func (h *Heartbeat) check() error {
 	if err := checkName("agentInfo.agentClass", h.Class); err != nil {
 		return err
 	}
-	for field, s := range map[string]string{"agentInfo.agentManifestHash": h.ManifestHash, "flowInfo.flowId": h.FlowID, "resourceInfo.hash": h.ResourceHash,
-		"deviceInfo.identifier": h.Device.ID, "deviceInfo.networkInfo.hostname": h.Device.Hostname, "deviceInfo.networkInfo.ipAddress": h.Device.IP,
-		"deviceInfo.systemInfo.operatingSystem": h.Device.OS, "deviceInfo.systemInfo.machineArch": h.Device.Arch, "flowInfo.runStatus": h.RunStatus} {
-		if len(s) > 512 {
-			return Invalid.Field(field, "%s is longer than 512 bytes", field)
+	for _, f := range [...]struct{ name, text string }{{"agentInfo.agentManifestHash", h.ManifestHash}, {"flowInfo.flowId", h.FlowID}, {"resourceInfo.hash", h.ResourceHash},
+		{"deviceInfo.identifier", h.Device.ID}, {"deviceInfo.networkInfo.hostname", h.Device.Hostname}, {"deviceInfo.networkInfo.ipAddress", h.Device.IP},
+		{"deviceInfo.systemInfo.operatingSystem", h.Device.OS}, {"deviceInfo.systemInfo.machineArch", h.Device.Arch}, {"flowInfo.runStatus", h.RunStatus}} {
+		if len(f.text) > 512 {
+			return Invalid.Field(f.name, "%s is longer than 512 bytes", f.name)
 		}
 	}
 	if len(h.Manifest) > maxManifest {

@@ -209,6 +209,9 @@ func (s *Service) History(ctx context.Context, agent string) ([]Progress, error)
 
 // ordersFor are the orders that an agent of a class may have to carry out, the oldest first.
 func (s *Service) ordersFor(r store.Reader, class, agent string) []*Order {
+	if s.store.orders.Len(r) == 0 {
+		return nil // most heartbeats come while nothing is ordered
+	}
 	var out []*Order
 	now := s.deps.Clock.Now()
 	open := func(o *Order) bool { return !o.Cancelled && now.Before(o.Expires) }
