@@ -59,11 +59,11 @@ type Deps struct {
 
 // Bounds of bodies.
 const (
-	maxBody    = 12 << 20 // of one, decompressed
-	maxBodies  = 256 << 20
+	maxBody    = 12 << 20  // of one, decompressed
+	maxBodies  = 128 << 20 // of those that are not small, all together
 	maxDebug   = 256 << 20
 	smallBody  = 64 << 10
-	mediumBody = 1 << 20
+	mediumBody = 4 << 20
 	maxDepth   = 64 // of JSON
 )
 
@@ -196,11 +196,18 @@ func (f *front) read(w http.ResponseWriter, r *http.Request) (body []byte, relea
 	if body, err = grow(nil, in, smallBody); err != nil || len(body) < smallBody {
 		return body, func() {}, err
 	}
-	if err := f.bodies.Acquire(r.Context(), maxBody); err != nil {
+	held := int64(mediumBody)
+	if err := f.bodies.Acquire(r.Context(), held); err != nil {
 		return nil, nil, busy.New("too many large bodies are under way")
 	}
-	release = sync.OnceFunc(func() { f.bodies.Release(maxBody) })
-	for _, size := range []int{mediumBody, maxBody + 1} {
+	release = sync.OnceFunc(func() { f.bodies.Release(held) })
+	for _, size := range []int{mediumBody / 4, mediumBody, maxBody + 1} {
+		if size > mediumBody { // to wait here would keep others waiting
+			if !f.bodies.TryAcquire(maxBody - mediumBody) {
+				return nil, release, busy.New("too many large bodies are under way")
+			}
+			held = maxBody
+		}
 		if body, err = grow(body, in, size); err != nil || len(body) < size {
 			return body, release, err
 		}
@@ -387,7 +394,10 @@ func (f *front) enrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	var in struct{ Token, CSR string }
+	var in struct {
+		Token string `json:"token"`
+		CSR   string `json:"csr"`
+	}
 	if err := decode(body, &in); err != nil {
 		f.deps.Fail(w, err)
 		return

@@ -60,12 +60,17 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 		return nil, WrongIdentity.Field("agentInfo.agentClass", "the agent was enrolled for another class than %q: enrol it anew", h.Class)
 	}
 	s.counts.Heartbeats.Add(1)
+	doc, ask, err := s.learn(ctx, h)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.ensureClass(ctx, h.Class); err != nil {
 		return nil, err
 	}
-	ask, err := s.learn(ctx, h)
-	if err != nil {
-		return nil, err
+	if doc != nil {
+		if err := s.bind(ctx, h.Class, doc); err != nil {
+			return nil, err
+		}
 	}
 	s.intern(h)
 	sh := s.shard(h.Agent)

@@ -6,10 +6,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
+	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/edge/manifest"
 )
@@ -30,12 +33,12 @@ type manifestDoc struct {
 // maxManifests bounds how many manifests are kept.
 const maxManifests = 1000
 
-// learn takes over the manifest that a heartbeat brings, if it is new, and binds it to the
-// agent's class. ask says that this agent is the one to be asked for it.
-func (s *Service) learn(ctx context.Context, h *Heartbeat) (ask bool, err error) {
+// learn takes over the manifest that a heartbeat brings, if it is new, and returns what is
+// known of it, if anything. ask says that this agent is the one to be asked for it.
+func (s *Service) learn(ctx context.Context, h *Heartbeat) (doc *manifestDoc, ask bool, err error) {
 	if h.ManifestHash == "" {
 		if len(h.Manifest) == 0 {
-			return false, nil
+			return nil, false, nil
 		}
 		sum := sha256.Sum256(h.Manifest)
 		h.ManifestHash = hex.EncodeToString(sum[:])
@@ -43,23 +46,25 @@ func (s *Service) learn(ctx context.Context, h *Heartbeat) (ask bool, err error)
 	doc, known := s.store.manifests.Get(s.deps.Store.Snapshot(), h.ManifestHash)
 	if !known {
 		if len(h.Manifest) == 0 {
-			return s.askFor(ctx, h.ManifestHash)
+			ask, err = s.askFor(ctx, h.ManifestHash)
+			return nil, ask, err
 		}
 		// Hundreds of agents may bring the same one at one time: one is read.
 		_, err, _ := s.learning.Do(h.ManifestHash, func() (any, error) { return nil, s.keepManifest(ctx, h) })
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
-		if doc, known = s.store.manifests.Get(s.deps.Store.Snapshot(), h.ManifestHash); !known {
-			return false, nil
-		}
+		doc, _ = s.store.manifests.Get(s.deps.Store.Snapshot(), h.ManifestHash)
 	}
-	return false, s.bind(ctx, h.Class, doc)
+	return doc, false, nil
 }
 
 // keepManifest reads and keeps a manifest.
 func (s *Service) keepManifest(ctx context.Context, h *Heartbeat) error {
 	m, err := manifest.Parse(h.Manifest)
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Reason.Field(strings.TrimSuffix("agentInfo.agentManifest."+f.Field, "."), "%s", f.Message)
+	}
 	if err != nil {
 		return err
 	}
