@@ -1,16 +1,13 @@
 package acceptance_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,24 +45,18 @@ func TestAgentToStreamAndObjects(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "flow.json"), []byte(`{"flowId":"f","flow":`+flow+`}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := plat.Command(nil, "agent", "--data", data, "--class", "C", "--url", n.Endpoints.Console+"/efm/api")
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	agent := plat.StartAgent(t, data, "--class", "C", "--url", n.Endpoints.Console+"/efm/api")
 	url := ""
-	lines := bufio.NewScanner(log)
-	for url == "" && lines.Scan() {
-		var line struct{ Msg, Address string }
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
-			url = "http://" + line.Address + "/contentListener"
+	plat.Until(t, "the agent listens", func() error {
+		for text := range strings.Lines(agent.LogText()) {
+			var line struct{ Msg, Address string }
+			if json.Unmarshal([]byte(text), &line) == nil && line.Msg == "listening" {
+				url = "http://" + line.Address + "/contentListener"
+				return nil
+			}
 		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, log) }()
+		return errors.New("it has not said where")
+	})
 
 	n.Terminate() // the agent goes on without it
 	n.Wait()
@@ -99,10 +90,5 @@ func TestAgentToStreamAndObjects(t *testing.T) {
 		}
 		return err
 	})
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v", err)
-	}
+	agent.Stop()
 }

@@ -128,38 +128,16 @@ func TestAFlowDrawnByRESTComesToAgentsInWaves(t *testing.T) {
 		t.Errorf("the manifest was asked for %d times", asked)
 	}
 
-	var flows []struct{ ID string }
-	if err := nodes[0].Call("GET", api+"/designer/flows?agentClass=pumps", nil, &flows); err != nil {
-		t.Fatal(err)
-	}
-	designer := api + "/designer/flows/" + flows[0].ID
+	d := draw(t, nodes[0], "pumps")
 	// Each component is made on another node.
-	add := func(n *plat.Node, noun string, configuration map[string]any) string {
-		t.Helper()
-		var made struct {
-			Configuration struct{ Identifier string } `json:"componentConfiguration"`
-		}
-		in := map[string]any{"revision": map[string]any{"version": 0, "clientId": "acceptance"}, "componentConfiguration": configuration}
-		if err := n.Call("POST", designer+"/process-groups/root/"+noun, in, &made); err != nil {
-			t.Fatal(err)
-		}
-		return made.Configuration.Identifier
-	}
-	from := add(nodes[0], "processors", map[string]any{"type": "org.apache.nifi.processors.standard.GenerateFlowFile", "schedulingPeriod": "1 sec"})
-	to := add(nodes[1], "processors", map[string]any{"type": "org.apache.nifi.processors.standard.LogAttribute", "autoTerminatedRelationships": []string{"success"}})
-	add(nodes[2], "connections", map[string]any{"source": map[string]any{"id": from}, "destination": map[string]any{"id": to}, "selectedRelationships": []string{"success"}})
+	from := d.add("processors", map[string]any{"type": "org.apache.nifi.processors.standard.GenerateFlowFile", "schedulingPeriod": "1 sec"})
+	to := d.at(nodes[1]).add("processors", map[string]any{"type": "org.apache.nifi.processors.standard.LogAttribute", "autoTerminatedRelationships": []string{"success"}})
+	d.at(nodes[2]).connect(from, "success", to)
 	late := map[string]any{"revision": map[string]any{"version": 7}, "componentConfiguration": map[string]any{"name": "late"}}
-	if err := nodes[0].Call("PUT", designer+"/processors/"+from, late, nil); err == nil || !strings.Contains(err.Error(), "409") {
+	if err := nodes[0].Call("PUT", d.flow+"/processors/"+from, late, nil); err == nil || !strings.Contains(err.Error(), "409") {
 		t.Errorf("a wrong revision: %v", err)
 	}
-	var published struct {
-		Version struct{ ID string }
-		Rollout struct{ Number int64 }
-	}
-	plan := map[string]any{"comments": "the first", "plan": map[string]any{"waves": []any{map[string]any{"agents": 1}}, "max_failed_percent": 0}}
-	if err := nodes[1].Call("POST", designer+"/publish", plan, &published); err != nil {
-		t.Fatal(err)
-	}
+	version, rollout := d.at(nodes[1]).publish(map[string]any{"waves": []any{map[string]any{"agents": 1}}, "max_failed_percent": 0})
 	// The first wave is one agent; until that one has said that it runs the flow, no other
 	// is told of it.
 	first := 0
@@ -169,7 +147,7 @@ func TestAFlowDrawnByRESTComesToAgentsInWaves(t *testing.T) {
 		}
 		have := 0
 		for _, a := range all {
-			if a.flow == published.Version.ID {
+			if a.flow == version {
 				have++
 			}
 		}
@@ -179,7 +157,7 @@ func TestAFlowDrawnByRESTComesToAgentsInWaves(t *testing.T) {
 		if err := nodes[0].Call("GET", api+"/agent-classes/pumps", nil, &class); err != nil {
 			return err
 		}
-		if have < len(all) || class.Version != published.Version.ID {
+		if have < len(all) || class.Version != version {
 			return fmt.Errorf("%d agents run it, and the class %+v", have, class)
 		}
 		return nil
@@ -197,7 +175,7 @@ func TestAFlowDrawnByRESTComesToAgentsInWaves(t *testing.T) {
 		States map[string]int
 		Total  int
 	}
-	if err := nodes[2].Call("GET", fmt.Sprintf("%s/rollouts/%d", api, published.Rollout.Number), nil, &status); err != nil {
+	if err := nodes[2].Call("GET", fmt.Sprintf("%s/rollouts/%d", api, rollout), nil, &status); err != nil {
 		t.Fatal(err)
 	}
 	if status.State != "DONE" || status.States["DONE"] != 4 || status.Total != 4 {

@@ -2,10 +2,13 @@ package plat
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // Call sends a request to the node's console port as root, with a body of JSON if in is not
@@ -26,7 +29,11 @@ func (n *Node) Call(method, path string, in, out any) error {
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := &http.Client{Timeout: patience}
+	client, err := n.consoleClient()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
@@ -43,4 +50,18 @@ func (n *Node) Call(method, path string, in, out any) error {
 		return nil
 	}
 	return json.Unmarshal(raw, out)
+}
+
+// consoleClient trusts the platform's authority, which the status port gives to everybody.
+func (n *Node) consoleClient() (*http.Client, error) {
+	transport := new(http.Transport)
+	if strings.HasPrefix(n.Endpoints.Console, "https:") {
+		code, ca := n.Status("/ca.pem")
+		roots := x509.NewCertPool()
+		if code != http.StatusOK || !roots.AppendCertsFromPEM([]byte(ca)) {
+			return nil, fmt.Errorf("GET /ca.pem: %d: %.200s", code, ca)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	return &http.Client{Timeout: patience, Transport: transport}, nil
 }
