@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func maprFlags(args []string) (command string, flags url.Values, err error) {
 			return command, flags, errors.New("a flag has no name")
 		case flags.Has(name):
 			return command, flags, fmt.Errorf("-%s is given twice", name)
-		case contains(maprSwitches, name):
+		case slices.Contains(maprSwitches, name):
 			flags.Set(name, "true")
 		case i+1 == len(args):
 			return command, flags, fmt.Errorf("-%s needs a value", name)
@@ -118,15 +119,6 @@ func maprFlags(args []string) (command string, flags url.Values, err error) {
 		}
 	}
 	return strings.Join(words, " "), flags, nil
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 func maprTable(cmd *cobra.Command, a mapr.Answer, columns []mapr.Column, long, bare bool) error {

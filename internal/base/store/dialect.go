@@ -49,18 +49,22 @@ func (d *dialect) lockRevision() string {
 	return "SELECT revision, compacted, " + d.now + " FROM sluice_meta WHERE id = 1" + d.forUpdate
 }
 
-// open opens the database; the first word with it is a ping.
-func (d *dialect) open(dsn string, connections int) (*sql.DB, error) {
+// openURL opens a database; the first word with it is a ping.
+func openURL(url string, connections int) (*dialect, *sql.DB, error) {
+	d, dsn, err := parseURL(url)
+	if err != nil {
+		return nil, nil, err
+	}
 	db, err := sql.Open(d.driver, dsn)
 	if err != nil {
-		return nil, BadURL.Wrap(err, "the control store's URL is not valid")
+		return nil, nil, BadURL.Wrap(err, "the control store's URL is not valid")
 	}
 	if connections == 0 || d.local {
 		connections = d.maxConns
 	}
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	return db, nil
+	return d, db, nil
 }
 
 func (d *dialect) rebind(query string) string {

@@ -21,17 +21,13 @@ type Identity struct {
 // root key was kept yet and root is not nil, root is kept; of those who race, one is kept
 // and all are told which.
 func Identify(ctx context.Context, url string, root []byte) (Identity, error) {
-	dia, dsn, err := parseURL(url)
-	if err != nil {
-		return Identity{}, err
-	}
-	db, err := dia.open(dsn, 1)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	dia, db, err := openURL(url, 1)
 	if err != nil {
 		return Identity{}, err
 	}
 	defer func() { _ = db.Close() }() // all was committed
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
 		return Identity{}, Unreachable.Wrap(err, "cannot reach the control store (%s)", dia.name)
 	}
@@ -77,17 +73,13 @@ func (d *dialect) identifyIn(ctx context.Context, tx *sql.Tx, root []byte) (id I
 
 // ReplaceRoot puts a root key sealed anew in the place of old; false if another was there.
 func ReplaceRoot(ctx context.Context, url string, old, sealed []byte) (bool, error) {
-	dia, dsn, err := parseURL(url)
-	if err != nil {
-		return false, err
-	}
-	db, err := dia.open(dsn, 1)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	dia, db, err := openURL(url, 1)
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = db.Close() }() // all was committed
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
 	res, err := db.ExecContext(ctx, dia.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1 AND root = ?"), sealed, old)
 	if err != nil {
 		return false, Unreachable.Wrap(err, "cannot keep the root key in the control store")

@@ -100,11 +100,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 func newStore(c Config) (*Store, error) {
 	c = c.withDefaults()
-	dia, dsn, err := parseURL(c.URL)
-	if err != nil {
-		return nil, err
-	}
-	db, err := dia.open(dsn, c.Connections)
+	dia, db, err := openURL(c.URL, c.Connections)
 	if err != nil {
 		return nil, err
 	}
