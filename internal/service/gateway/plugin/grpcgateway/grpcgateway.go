@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"sluice.dev/sluice/internal/service/gateway"
-	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/plugin/protofile"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
@@ -22,14 +21,8 @@ func New() gateway.Plugin {
 		Name: "grpc-gateway", Version: gateway.Version, Priority: 998,
 		Config: &schema.Field{Fields: []*schema.Field{protofile.Field()}},
 		New: func(c schema.Record, env gateway.Env) (any, error) {
-			in := &instance{}
-			path := fields.String(c, "proto")
-			if path == "" {
-				return in, nil
-			}
-			var err error
-			in.file, err = protofile.Load(path)
-			return in, err
+			file, err := protofile.Of(c)
+			return &instance{file}, err
 		},
 	}
 }
@@ -39,7 +32,7 @@ type instance struct{ file *protofile.File }
 // call is a request on its way.
 type call struct {
 	binding *protofile.Binding // nil where it was not forwarded
-	rest    []byte             // of the answer: what is no whole frame yet
+	answer  protofile.Frames
 }
 
 // Access implements gateway.Accessor.
@@ -121,19 +114,11 @@ func (in *instance) BodyFilter(x *gateway.Exchange, chunk []byte, last bool) []b
 	if !ok || c.binding == nil || !x.FromUpstream() {
 		return chunk
 	}
-	c.rest = append(c.rest, chunk...)
 	var out []byte
-	for {
-		message, rest, whole, err := protofile.CutFrame(c.rest, maxMessage)
-		if err != nil || !whole {
-			if err != nil || last {
-				c.rest = nil // what is no message cannot be shown
-			}
-			return out
+	c.answer.Add(chunk, maxMessage, func(message []byte) {
+		if json, err := c.binding.Decode(message); err == nil { // else it cannot be shown
+			out = append(out, json...)
 		}
-		if message, err = c.binding.Decode(message); err == nil {
-			out = append(out, message...)
-		}
-		c.rest = rest
-	}
+	})
+	return out
 }

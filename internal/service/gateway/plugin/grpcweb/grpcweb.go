@@ -28,12 +28,8 @@ func New() gateway.Plugin {
 		}},
 		New: func(c schema.Record, env gateway.Env) (any, error) {
 			in := &instance{origin: fields.String(c, "allow_origin_header"), stripped: fields.Bool(c, "pass_stripped_path")}
-			path := fields.String(c, "proto")
-			if path == "" {
-				return in, nil
-			}
 			var err error
-			in.file, err = protofile.Load(path)
+			in.file, err = protofile.Of(c)
 			return in, err
 		},
 	}
@@ -64,7 +60,7 @@ type call struct {
 	sent   bool // it was forwarded
 	kind   string
 	method *protofile.Method // where messages are JSON
-	rest   []byte            // of the answer: what is no whole frame yet
+	answer protofile.Frames
 }
 
 // Access implements gateway.Accessor.
@@ -199,20 +195,15 @@ func ended(x *gateway.Exchange, name, otherwise string) string {
 
 // transcode turns the messages that are whole into JSON.
 func (c *call) transcode(chunk []byte) (out []byte) {
-	c.rest = append(c.rest, chunk...)
-	for {
-		message, rest, whole, err := protofile.CutFrame(c.rest, maxMessage)
-		if err != nil {
-			c.rest = nil // what is no message cannot be shown
+	c.answer.Add(chunk, maxMessage, func(message []byte) {
+		json, err := c.method.Decode(message)
+		switch {
+		case err != nil: // what is no message cannot be shown
+		case c.framed:
+			out = protofile.AppendFrame(out, 0, json)
+		default:
+			out = append(out, json...)
 		}
-		if err != nil || !whole {
-			return out
-		}
-		if message, err = c.method.Decode(message); err == nil && c.framed {
-			out = protofile.AppendFrame(out, 0, message)
-		} else if err == nil {
-			out = append(out, message...)
-		}
-		c.rest = rest
-	}
+	})
+	return out
 }

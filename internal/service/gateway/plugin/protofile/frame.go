@@ -31,3 +31,29 @@ func CutFrame(b []byte, limit int) (message, rest []byte, ok bool, err error) {
 	}
 	return b[frameHead : frameHead+n], b[frameHead+n:], true, nil
 }
+
+// Frames cuts an answer, which comes in chunks, into its messages. Its zero value is ready.
+type Frames struct {
+	rest   []byte // what is no whole frame yet
+	broken bool
+}
+
+// Add calls do for the messages that end in a chunk; they are good until the next Add. Of
+// what is behind something that cannot be read nothing is passed on.
+func (f *Frames) Add(chunk []byte, limit int, do func(message []byte)) {
+	if f.broken {
+		return
+	}
+	f.rest = append(f.rest, chunk...)
+	for {
+		message, rest, whole, err := CutFrame(f.rest, limit)
+		if err != nil {
+			f.rest, f.broken = nil, true
+		}
+		if err != nil || !whole {
+			return
+		}
+		do(message)
+		f.rest = rest
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"sluice.dev/sluice/internal/service/gateway/plugin/fields"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
@@ -26,15 +27,27 @@ const (
 	compileTime = 10 * time.Second
 )
 
+// field is the name of Field.
+const field = "proto"
+
 // Field describes the field that names the file.
 func Field() *schema.Field {
-	return &schema.Field{Name: "proto", Kind: schema.String, Description: "A .proto file on the node, which describes the services.",
+	return &schema.Field{Name: field, Kind: schema.String, Description: "A .proto file on the node, which describes the services.",
 		Check: func(v any) string {
 			if _, err := Load(v.(string)); err != nil {
 				return err.Error()
 			}
 			return ""
 		}}
+}
+
+// Of loads the file that a configuration names by Field; nil if it names none.
+func Of(c schema.Record) (*File, error) {
+	path := fields.String(c, field)
+	if path == "" {
+		return nil, nil //nolint:nilnil // no file is no error
+	}
+	return Load(path)
 }
 
 // File is a .proto file with everything it imports.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,4 +59,25 @@ func FuzzFrames(f *testing.F) {
 			t.Errorf("%x gives %x and %x", b, message, rest)
 		}
 	})
+}
+
+// However an answer is cut into chunks, its messages are the same, and nothing comes behind
+// what is no frame.
+func TestFramesOfChunks(t *testing.T) {
+	var answer []byte
+	for _, m := range []string{"one", "", "three"} {
+		answer = protofile.AppendFrame(answer, 0, []byte(m))
+	}
+	answer = protofile.AppendFrame(answer, 1, []byte("compressed"))
+	answer = protofile.AppendFrame(answer, 0, []byte("late"))
+	for size := 1; size <= len(answer); size++ {
+		var frames protofile.Frames
+		var got []string
+		for chunk := range slices.Chunk(answer, size) {
+			frames.Add(chunk, 10, func(message []byte) { got = append(got, string(message)) })
+		}
+		if want := []string{"one", "", "three"}; !slices.Equal(got, want) {
+			t.Errorf("in chunks of %d: %q", size, got)
+		}
+	}
 }
