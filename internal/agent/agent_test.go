@@ -143,6 +143,23 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// A flow that was kept and does not start any more is not said to run: the server sends it
+// again, and it is tried again.
+func TestAKeptFlowThatDoesNotStart(t *testing.T) {
+	s, data, out := newServer(t), t.TempDir(), t.TempDir()
+	kept := strings.Replace(flowOf("one", out), "GenerateFlowFile", "NoSuch", 1)
+	if err := os.WriteFile(filepath.Join(data, "flow.json"), []byte(`{"flowId":"f1","flow":`+kept+`}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, agent.Config{Data: data, URLs: []string{s.URL + "/efm/api"}, Class: "C"})
+	if info := s.beat()["flowInfo"].(map[string]any); info["flowId"] != nil && info["flowId"] != "" {
+		t.Errorf("the agent says that it runs %v", info["flowId"])
+	}
+	s.files["/efm/api/flows/f1"] = flowOf("one", out)
+	want(t, "again", s.order("1", "UPDATE", "configuration", map[string]any{"flowId": "f1", "relativeFlowUrl": "/flows/f1"}), "FULLY_APPLIED", "")
+	written(t, out, "one")
+}
+
 func unpack(t *testing.T, bundle []byte) map[string]string {
 	t.Helper()
 	out := map[string]string{}

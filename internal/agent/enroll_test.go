@@ -162,6 +162,23 @@ func TestEnrolment(t *testing.T) {
 	stop()
 }
 
+// A node that names another is not followed there: the token would go along.
+func TestEnrolmentIsNotRedirected(t *testing.T) {
+	var taken atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { taken.Add(1) }))
+	defer other.Close()
+	first := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer first.Close()
+	d, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := enroll.Enroll(t.Context(), first.URL, "good", enroll.Trust{}, d); !enroll.Failed.Is(err) || taken.Load() != 0 {
+		t.Errorf("%v, %d requests at the other", err, taken.Load())
+	}
+}
+
 func second(_ state.Identity, err error) error { return err }
 
 func TestRenewal(t *testing.T) {

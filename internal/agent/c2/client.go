@@ -70,7 +70,7 @@ type Client struct {
 // maxDone is how many operations are remembered in case they come again.
 const maxDone = 500
 
-// New prepares a client. The flow that was applied last must run already.
+// New prepares a client. The flow that was applied last must run already, if it can.
 func New(c Config, d Deps) (*Client, error) {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 5 * time.Second
@@ -96,7 +96,7 @@ func New(c Config, d Deps) (*Client, error) {
 	}
 	cl := &Client{cfg: c, d: d, log: d.Log, net: net, began: d.Clock.Now(), pending: make(chan operation, maxOperations), props: props, hash: kept.Hash,
 		done: map[string][]byte{}, working: map[string]bool{}, poke: make(chan struct{}, 1)}
-	if applied != nil {
+	if applied != nil && d.Engine.Flow() != nil { // else it is to be sent again
 		cl.flowID = applied.ID
 	}
 	cl.setLevel()

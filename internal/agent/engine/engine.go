@@ -147,7 +147,7 @@ func (e *Engine) Apply(ctx context.Context, f *flow.Flow) error {
 	}
 	e.halt()
 	if old == nil {
-		e.install(&plan{flow: &flow.Flow{}})
+		e.install(&plan{threads: defaultThreads})
 		return err
 	}
 	before, again := e.prepare(old)
@@ -187,11 +187,7 @@ func (e *Engine) install(p *plan) {
 			delete(e.queues, id)
 		}
 	}
-	n := p.flow.Threads
-	if n == 0 {
-		n = defaultThreads
-	}
-	slots := make(chan struct{}, n)
+	slots := make(chan struct{}, p.threads)
 	e.slots.Store(&slots)
 	e.flow, e.nodes = p.flow, p.nodes
 }

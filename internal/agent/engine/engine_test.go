@@ -465,3 +465,50 @@ func TestManyTasksLoseAndDoubleNothing(t *testing.T) {
 		}
 	}
 }
+
+// A task that does not end when it is told to takes no thread of the flow after it.
+func TestATaskThatEndsLate(t *testing.T) {
+	b := newBench()
+	began, end := make(chan struct{}), make(chan struct{})
+	stuck := engine.Definition{Type: "test.Stuck", Input: engine.InputForbidden, New: func(*engine.Settings) (engine.Processor, error) {
+		return trigger(func(context.Context, *engine.Session) error {
+			close(began)
+			<-end
+			return nil
+		}), nil
+	}}
+	e, err := engine.Open(t.Context(), engine.Config{Dir: t.TempDir(), Grace: time.Millisecond},
+		engine.Deps{Definitions: append(b.definitions(), stuck), Log: discard, Clock: system})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	alone := func(p *flow.Processor) *flow.Flow {
+		p.AutoTerminated = []string{"success"}
+		return &flow.Flow{Threads: 1, Root: &flow.Group{Processors: []*flow.Processor{p}}}
+	}
+	if err := e.Apply(t.Context(), alone(processor("stuck", "test.Stuck", nil))); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	if err := e.Apply(t.Context(), alone(processor("src", "test.Source", nil))); err != nil {
+		t.Fatal(err)
+	}
+	close(end)
+	for range 20 {
+		b.in <- "x"
+		eventually(t, "the new flow stands still", func() bool { return len(b.in) == 0 })
+	}
+}
+
+func TestAFirstFlowThatDoesNotStartIsNone(t *testing.T) {
+	b := newBench()
+	b.refuse = "1"
+	e := b.open(t, t.TempDir(), engine.Config{})
+	if err := e.Apply(t.Context(), line("1")); !engine.NotStarted.Is(err) {
+		t.Fatal(err)
+	}
+	if e.Flow() != nil || e.Running() {
+		t.Errorf("the engine runs %+v", e.Flow())
+	}
+}

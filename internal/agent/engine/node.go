@@ -217,13 +217,14 @@ func (n *node) run(halted, killed context.Context, proc Processor) {
 			sleep(halted, changed, wait)
 			continue
 		}
+		slots := n.engine.threads() // if this task does not end in time, the next flow has others
 		select {
-		case n.engine.threads() <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-halted.Done():
 			return
 		}
 		n.trigger(killed, proc)
-		<-n.engine.threads()
+		<-slots
 		switch now = n.engine.clock.Now(); {
 		case n.schedule != nil:
 			next = n.schedule.Next(now)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ type plan struct {
 	flow  *flow.Flow
 	nodes []*node
 	links []link
+
+	threads int
 }
 
 // problems gathers what is wrong with a flow.
@@ -99,7 +102,7 @@ func (e *Engine) prepare(f *flow.Flow) (*plan, error) {
 		return nil, InvalidFlow.New("a flow may have %d threads, not %d", maxThreads, f.Threads)
 	}
 	services := e.prepareServices(parts.services, &wrong)
-	p := &plan{flow: f}
+	p := &plan{flow: f, threads: cmp.Or(f.Threads, defaultThreads)}
 	linked := map[string]*ends{}
 	for _, n := range parts.nodes {
 		switch id := n.spec.ID; {

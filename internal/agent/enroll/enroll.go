@@ -126,7 +126,9 @@ func issue(ctx context.Context, client *http.Client, to, token string) (*answer,
 		return nil, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
+	direct := *client // a token is for the node that was named, and for none that it names
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := direct.Do(req)
 	if err != nil {
 		return nil, nil, Failed.Wrap(err, "%s cannot be reached", req.URL.Host)
 	}
