@@ -130,11 +130,14 @@ func (m *merger) pack(s *engine.Session, f *engine.FlowFile) error {
 func (m *merger) merge(i int) error {
 	b := m.bins[i]
 	m.bins = append(m.bins[:i], m.bins[i+1:]...)
-	if err := m.fill(b); err != nil {
-		b.session.Rollback(true)
-		return err
+	err := m.fill(b)
+	if err == nil {
+		err = b.session.Commit()
 	}
-	return b.session.Commit()
+	if err != nil {
+		b.session.Rollback(true)
+	}
+	return err
 }
 
 func (m *merger) fill(b *bin) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"sluice.dev/sluice/internal/agent/engine"
+	"sluice.dev/sluice/internal/base/segment"
 )
 
 func putFile() engine.Definition {
@@ -70,8 +71,9 @@ func (p *filePutter) put(s *engine.Session, f *engine.FlowFile) (err error) {
 	if err != nil {
 		return err
 	}
+	moved := false
 	defer func() {
-		if err != nil {
+		if !moved {
 			err = errors.Join(err, os.Remove(tmp.Name()))
 		}
 	}()
@@ -79,5 +81,12 @@ func (p *filePutter) put(s *engine.Session, f *engine.FlowFile) (err error) {
 	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), to)
+	if err := os.Rename(tmp.Name(), to); err != nil {
+		return err
+	}
+	moved = true
+	if err := segment.SyncDir(dir); !errors.Is(err, fs.ErrPermission) { // who may write there need not be one who may list it
+		return err
+	}
+	return nil
 }

@@ -1,8 +1,10 @@
 package component_test
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestReplaceText(t *testing.T) {
@@ -113,4 +115,26 @@ func TestMergeContent(t *testing.T) {
 		r.send("2")
 		r.want(got{rel: "merged", content: "12"}, got{rel: "original", content: "1"}, got{rel: "original", content: "2"})
 	})
+}
+
+// What cannot be merged stays in its queue and is tried again.
+func TestAMergeThatCannotBeKeptIsTriedAgain(t *testing.T) {
+	r := newRig(t, "MergeContent", map[string]string{"Minimum Number of Entries": "1", "Max Bin Age": "5 ms"})
+	r.send("x", "large", strings.Repeat("x", 1<<20-170)) // with what a merge adds it is too large
+	failed := 0
+	for failed < 2 {
+		select {
+		case line := <-r.log.lines:
+			line.Attrs(func(a slog.Attr) bool {
+				if a.Key == "error" && strings.Contains(a.Value.String(), "attributes") {
+					failed++
+				}
+				return true
+			})
+		case g := <-r.out:
+			t.Fatalf("%s: %q came", g.rel, g.content)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("it failed %d times", failed)
+		}
+	}
 }
