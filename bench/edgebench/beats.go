@@ -24,12 +24,23 @@ func benchBeats(ctx context.Context, o options) error {
 	const period = 10 * time.Second
 	agents := simulate.Config{URLs: []string{n.Agents()}, Agents: o.rate * int(period/time.Second), Class: "beats", Prefix: "beats-",
 		Period: period, Duration: o.duration, Connections: connections}
+	began, err := n.CPU()
+	if err != nil {
+		return err
+	}
+	stop := o.record(n, "first")
 	first, err := register(ctx, agents)
+	stop()
+	if err != nil {
+		return err
+	}
+	registered, err := n.CPU()
 	if err != nil {
 		return err
 	}
 	rig.Report("beats", "first heartbeats of agents", first.Rate, "/s")
 	rig.Report("beats", "first heartbeats, p99", ms(first.P99), "ms")
+	rig.Report("beats", "first heartbeats, CPU of the node", float64((registered-began).Microseconds())/float64(first.Heartbeats), "µs/heartbeat")
 	var rates, p50s, p99s, costs []float64
 	for range o.rounds {
 		before, err := n.CPU()

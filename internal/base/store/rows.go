@@ -31,12 +31,13 @@ type Rows[T any] struct {
 	s     *Store
 	name  string
 	group func(*T) string
+	reads reads[T]
 }
 
 // OpenRows returns the table called name, whose documents belong to the group that group
 // tells.
 func OpenRows[T any](s *Store, name string, group func(*T) string) *Rows[T] {
-	return &Rows[T]{s: s, name: name, group: group}
+	return &Rows[T]{s: s, name: name, group: group, reads: newReads[T]()}
 }
 
 // Row is one document of a table.
@@ -59,16 +60,6 @@ func (p Place) Part() uint64 { return binary.BigEndian.Uint64(p[:]) }
 func (r *Rows[T]) Place(key string) Place { return Place(r.s.seal.hash("rows "+r.name, key)) }
 
 func (r *Rows[T]) groupHash(group string) []byte { return r.s.seal.hash("groups "+r.name, group) }
-
-// Get returns the row under key, and whether there is one.
-func (r *Rows[T]) Get(ctx context.Context, key string) (Row[T], bool, error) {
-	place := r.Place(key)
-	rows, err := r.query(ctx, "keyhash = ?", 1, place[:])
-	if err != nil || len(rows) == 0 {
-		return Row[T]{}, false, err
-	}
-	return rows[0], true, nil
-}
 
 // Scan is what to read of a table.
 type Scan struct {

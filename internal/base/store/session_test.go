@@ -169,6 +169,19 @@ func (e engine) testRows(t *testing.T) {
 	if err := things.Put(ctx, docs); err != nil {
 		t.Fatal(err)
 	}
+	// Hundreds that are wanted at once are each what they would be alone.
+	var all sync.WaitGroup
+	for key, want := range docs {
+		all.Go(func() {
+			if row, ok, err := things.Get(ctx, key); err != nil || !ok || row.Key != key || *row.Doc != *want {
+				t.Errorf("%q: %+v, %t, %v", key, row, ok, err)
+			}
+			if _, ok, err := things.Get(ctx, "no "+key); err != nil || ok {
+				t.Errorf("what there is not: %t, %v", ok, err)
+			}
+		})
+	}
+	all.Wait()
 	group := "even"
 	seen, after := 0, store.Place{}
 	var last store.Row[thing]
@@ -198,7 +211,6 @@ func (e engine) testRows(t *testing.T) {
 	}
 
 	// One of all who insert is told so, and no addition is lost.
-	var all sync.WaitGroup
 	var mu sync.Mutex
 	inserted := 0
 	for range 8 {
@@ -274,4 +286,24 @@ func (e engine) testRows(t *testing.T) {
 	if _, ok, err := things.Get(context.Background(), "new"); err != nil || ok {
 		t.Errorf("after Delete: %t, %v", ok, err)
 	}
+
+	// A damaged row is nobody's trouble but of who wants it.
+	frail := store.OpenRows(s, "frail", func(d *thing) string { return d.Class })
+	if err := frail.Put(ctx, map[string]*thing{"bad": {}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.raw(t).Exec("UPDATE sluice_rows SET body = '' WHERE collection = 'frail'"); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		all.Go(func() {
+			if _, ok, err := frail.Get(ctx, "none"); err != nil || ok {
+				t.Errorf("beside a damaged row: %t, %v", ok, err)
+			}
+			if _, _, err := frail.Get(ctx, "bad"); !store.Damaged.Is(err) {
+				t.Errorf("a damaged row: %v", err)
+			}
+		})
+	}
+	all.Wait()
 }
