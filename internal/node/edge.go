@@ -3,8 +3,10 @@ package node
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -127,4 +129,47 @@ func openAgentFront(c *Config, b *base, s *services, ca *authority, operators ht
 		}
 		operators.ServeHTTP(w, r)
 	})
+}
+
+// fingerprint returns what tells the certificate that agents which enrol know a server by, its
+// SHA-256: the authority's that the server sends along, which outlives its own certificate, or
+// the server's own. It is empty where machines trust the server's anyway.
+func fingerprint(conf *tls.Config) func() string {
+	if conf == nil {
+		return nil
+	}
+	return func() string {
+		var shown tls.Certificate
+		if conf.GetCertificate == nil {
+			shown = conf.Certificates[0]
+		} else if c, err := conf.GetCertificate(new(tls.ClientHelloInfo)); err == nil {
+			shown = *c
+		}
+		var chain []*x509.Certificate
+		between := x509.NewCertPool()
+		for _, der := range shown.Certificate {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				return ""
+			}
+			chain = append(chain, c)
+			between.AddCert(c)
+		}
+		if len(chain) == 0 {
+			return ""
+		}
+		if _, err := chain[0].Verify(x509.VerifyOptions{Intermediates: between}); err == nil {
+			return ""
+		}
+		known := chain[0]
+		for _, c := range chain[1:] { // the last that has issued it
+			roots := x509.NewCertPool()
+			roots.AddCert(c)
+			if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between}); err == nil {
+				known = c
+			}
+		}
+		sum := sha256.Sum256(known.Raw)
+		return hex.EncodeToString(sum[:])
+	}
 }

@@ -147,7 +147,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			return nil
 		}}})
 	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
-	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath}, efm.Deps{Edge: s.edge,
+	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath}, efm.Deps{Edge: s.edge, Fingerprint: fingerprint(f.consoleTLS),
 		Identify: func(r *http.Request) (*http.Request, error) { return console.Identified(r, operators) },
 		Fail:     func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
 	if err != nil {

@@ -2,11 +2,13 @@ package enroll
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -41,6 +43,9 @@ var (
 var (
 	certFile = filepath.Join("tls", "agent.pem")
 	caFile   = filepath.Join("tls", "ca.pem")
+	// nodesFile has what the node was known by when the agent enrolled. Without a certificate
+	// in it that was the system's authorities.
+	nodesFile = filepath.Join("tls", "nodes.pem")
 )
 
 const (
@@ -81,7 +86,7 @@ func Enroll(ctx context.Context, base, token string, trust Trust, dir *state.Dir
 	if strings.TrimSpace(token) == "" {
 		return none, Invalid.Field("token", "a token is needed")
 	}
-	conf, err := trust.config()
+	conf, known, err := trust.config(u.Hostname())
 	if err != nil {
 		return none, err
 	}
@@ -93,6 +98,9 @@ func Enroll(ctx context.Context, base, token string, trust Trust, dir *state.Dir
 	}
 	if a.AgentID == "" || len(a.AgentID) > 200 || len(a.AgentClass) > 200 {
 		return none, Failed.New("the node's answer has no usable agentId")
+	}
+	if err := dir.Write(nodesFile, known()); err != nil {
+		return none, err
 	}
 	if err := keep(dir, a, key); err != nil {
 		return none, err
@@ -163,52 +171,67 @@ func keep(dir *state.Dir, a *answer, key []byte) error {
 	return dir.Write(certFile, append(append([]byte{}, key...), a.Certificate...))
 }
 
-// config is the TLS configuration of who trusts so.
-func (t Trust) config() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+// config is the TLS configuration of who trusts so. Where a fingerprint is given, the node's
+// certificate must hold for host too, or if that is empty for the name the connection is made
+// to. known returns, after a connection, the certificates in PEM that the node was known by.
+func (t Trust) config(host string) (conf *tls.Config, known func() []byte, err error) {
+	var shown []byte
+	known = func() []byte { return shown }
+	conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
 		b, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, Invalid.Wrap(err, "the authority %s cannot be read", t.CA)
+			return nil, nil, Invalid.Wrap(err, "the authority %s cannot be read", t.CA)
 		}
+		shown = b
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(b) {
-			return nil, Invalid.Field("ca", "there is no certificate in %s", t.CA)
+			return nil, nil, Invalid.Field("ca", "there is no certificate in %s", t.CA)
 		}
 	}
 	if t.Fingerprint == "" {
-		return conf, nil
+		return conf, known, nil
 	}
 	want, err := hex.DecodeString(strings.NewReplacer(":", "", " ", "").Replace(strings.TrimPrefix(strings.ToLower(t.Fingerprint), "sha256:")))
 	if err != nil || len(want) != sha256.Size {
-		return nil, Invalid.Field("ca-fingerprint", "the fingerprint is not a SHA-256 in hex")
+		return nil, nil, Invalid.Field("ca-fingerprint", "the fingerprint is not a SHA-256 in hex")
 	}
 	conf.InsecureSkipVerify = true //nolint:gosec // what follows verifies
-	conf.VerifyConnection = func(c tls.ConnectionState) error { return pinned(c, want) }
-	return conf, nil
+	conf.VerifyConnection = func(c tls.ConnectionState) error {
+		cert, err := pinned(c, want, cmp.Or(host, c.ServerName))
+		if err == nil {
+			shown = certificatePEM(cert)
+		}
+		return err
+	}
+	return conf, known, nil
+}
+
+func certificatePEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
 var errUnknownNode = errors.New("the node shows no certificate of this fingerprint")
 
 // pinned verifies a node by the fingerprint of its own certificate, or of an authority that it
-// shows, which then must have issued the node's.
-func pinned(c tls.ConnectionState, want []byte) error {
+// shows, which then must have issued the node's, and returns that certificate.
+func pinned(c tls.ConnectionState, want []byte, host string) (*x509.Certificate, error) {
 	for i, cert := range c.PeerCertificates {
-		if sum := sha256.Sum256(cert.Raw); !bytes.Equal(sum[:], want) {
+		if sum := sha256.Sum256(cert.Raw); subtle.ConstantTimeCompare(sum[:], want) != 1 {
 			continue
 		}
 		if i == 0 {
-			return cert.VerifyHostname(c.ServerName)
+			return cert, cert.VerifyHostname(host)
 		}
 		roots, between := x509.NewCertPool(), x509.NewCertPool()
 		roots.AddCert(cert)
 		for _, other := range c.PeerCertificates[1:] {
 			between.AddCert(other)
 		}
-		_, err := c.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: c.ServerName})
-		return err
+		_, err := c.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: host})
+		return cert, err
 	}
-	return errUnknownNode
+	return nil, errUnknownNode
 }
 
 func httpClient(conf *tls.Config) *http.Client {
@@ -236,7 +259,7 @@ func Load(dir *state.Dir, trust Trust, log *slog.Logger, c clock.Clock) (*Identi
 }
 
 func (i *Identity) load() error {
-	conf, err := i.trust.config()
+	conf, _, err := i.trust.config("")
 	if err != nil {
 		return err
 	}
@@ -253,8 +276,11 @@ func (i *Identity) load() error {
 		}
 		conf.Certificates, leaf = []tls.Certificate{cert}, cert.Leaf
 		ca, err := os.ReadFile(i.dir.Path(caFile))
-		if err == nil { // from now on the node is known by the authority that it named
-			conf.RootCAs, conf.InsecureSkipVerify, conf.VerifyConnection = x509.NewCertPool(), false, nil
+		if err == nil { // from now on nodes are known by the authority that one has named, too
+			if conf.RootCAs, err = i.knownNodes(); err != nil {
+				return err
+			}
+			conf.InsecureSkipVerify, conf.VerifyConnection = false, nil
 			conf.RootCAs.AppendCertsFromPEM(ca)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -267,6 +293,21 @@ func (i *Identity) load() error {
 	}
 	i.client, i.leaf = httpClient(conf), leaf
 	return nil
+}
+
+// knownNodes are the authorities that the node was known by at the enrolment.
+func (i *Identity) knownNodes() (*x509.CertPool, error) {
+	known, err := os.ReadFile(i.dir.Path(nodesFile))
+	pool := x509.NewCertPool()
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // an agent of before the file was there
+		return pool, nil
+	case err != nil:
+		return nil, err
+	case !pool.AppendCertsFromPEM(known):
+		return x509.SystemCertPool()
+	}
+	return pool, nil
 }
 
 // HTTP is the client to speak to nodes with; it is another after a renewal.

@@ -19,6 +19,9 @@ type Deps struct {
 	Edge *edge.Service
 	// Identify returns a request with who sends it in its context.
 	Identify func(r *http.Request) (*http.Request, error)
+	// Fingerprint is the SHA-256, in hex, of the certificate that an agent which enrols knows
+	// this node by; "" if every machine trusts the node's, or it has none. nil: it has none.
+	Fingerprint func() string
 	// Fail answers with an error.
 	Fail func(w http.ResponseWriter, err error)
 }

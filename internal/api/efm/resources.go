@@ -42,6 +42,8 @@ type command struct {
 	Token   string    `json:"token"`
 	Agent   string    `json:"agentId"`
 	Expires time.Time `json:"expires"`
+	// Fingerprint is what the agent knows the node by, in the command.
+	Fingerprint string `json:"caFingerprint,omitempty"`
 }
 
 func (f *front) resources() []operation {
@@ -76,7 +78,13 @@ func (f *front) resources() []operation {
 			if c.TLS != nil {
 				base.Scheme = "https"
 			}
-			return command{Command: "sluice agent enroll --url " + quoted(base.String()) + " --token " + quoted(t.Text), Token: t.Text, Agent: t.Agent, Expires: t.Expires}, nil
+			out := command{Command: "sluice agent enroll --url " + quoted(base.String()) + " --token " + quoted(t.Text), Token: t.Text, Agent: t.Agent, Expires: t.Expires}
+			if c.TLS != nil && f.deps.Fingerprint != nil {
+				if out.Fingerprint = f.deps.Fingerprint(); out.Fingerprint != "" {
+					out.Command += " --ca-fingerprint " + out.Fingerprint
+				}
+			}
+			return out, nil
 		}),
 	}
 }
