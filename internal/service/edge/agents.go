@@ -108,7 +108,7 @@ func (s *Service) DeleteAgent(ctx context.Context, id string) error {
 	if err := s.store.agents.Delete(ctx, []string{id}); err != nil {
 		return err
 	}
-	s.event(Event{Level: "INFO", Class: a.Class, Agent: id, Type: "agent deleted", Message: "an operator removed the agent"})
+	s.changed(ctx, a.Class, id, "agent deleted", "an operator removed the agent")
 	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		_, err := s.store.params.Delete(tx, id)
 		return err
@@ -128,13 +128,17 @@ func (s *Service) SetAgentParameters(ctx context.Context, id string, p []flow.Pa
 	if err := checkParameters(p); err != nil {
 		return err
 	}
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		if len(p) == 0 {
 			_, err := s.store.params.Delete(tx, id)
 			return err
 		}
 		return s.store.params.Put(tx, id, &agentParameters{Class: a.Class, Parameters: p})
 	})
+	if err == nil {
+		s.changed(ctx, a.Class, id, "agent changed", "the agent has %d parameters", len(p))
+	}
+	return err
 }
 
 // AgentParameters returns the parameters of one agent.

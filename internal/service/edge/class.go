@@ -117,6 +117,9 @@ func (s *Service) CreateClass(ctx context.Context, class, description string) (C
 		c.Created = tx.Now()
 		return s.store.classes.Put(tx, class, c)
 	})
+	if err == nil {
+		s.changed(ctx, class, "", "class created", "an operator made the class")
+	}
 	return *c, err
 }
 
@@ -127,6 +130,18 @@ type ClassChange struct {
 	Manifest    *string // with the strategy static
 	Parameters  *[]flow.Parameter
 	Resources   *[]string
+}
+
+// names are what is to be changed.
+func (c ClassChange) names() (out []string) {
+	for name, given := range map[string]bool{"description": c.Description != nil, "strategy": c.Strategy != nil, "manifest": c.Manifest != nil,
+		"parameters": c.Parameters != nil, "resources": c.Resources != nil} {
+		if given {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // maxParameters bounds the parameters of a class, an agent or a flow.
@@ -179,6 +194,9 @@ func (s *Service) UpdateClass(ctx context.Context, class string, change ClassCha
 		}
 		return s.store.classes.Put(tx, class, &c)
 	})
+	if err == nil {
+		s.changed(ctx, class, "", "class changed", "changed: %s", strings.Join(change.names(), ", "))
+	}
 	return c, err
 }
 
@@ -218,7 +236,7 @@ func (s *Service) DeleteClass(ctx context.Context, class string) error {
 	if n > 0 {
 		return ClassInUse.Field("agentClass", "agent class %q has %d agents", class, n)
 	}
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		for key, f := range s.store.flows.Find(tx, "class", class) {
 			_ = f
 			if _, err := s.store.flows.Delete(tx, key); err != nil {
@@ -231,6 +249,10 @@ func (s *Service) DeleteClass(ctx context.Context, class string) error {
 		}
 		return err
 	})
+	if err == nil {
+		s.changed(ctx, class, "", "class deleted", "an operator removed the class and its flow")
+	}
+	return err
 }
 
 // ensureClass makes a class that an agent has named for the first time.

@@ -83,6 +83,9 @@ func (s *Service) NewToken(ctx context.Context, class, agent string, life time.D
 		t.Expires = tx.Now().Add(life)
 		return s.store.tokens.Put(tx, tokenKey(t.Text), &tokenDoc{Agent: agent, Class: class, By: who.ARN, Expires: t.Expires})
 	})
+	if err == nil {
+		s.changed(ctx, class, agent, "token made", "a token lets the agent enrol until %s", t.Expires.UTC().Format(time.RFC3339))
+	}
 	return t, err
 }
 
@@ -124,7 +127,7 @@ func (s *Service) Enrol(ctx context.Context, token string, csr []byte) (Certific
 	if err != nil {
 		return Certificate{}, err
 	}
-	s.event(Event{Level: "INFO", Class: doc.Class, Agent: doc.Agent, Type: "agent enrolled", Message: "the agent has a certificate, by a token of " + doc.By})
+	s.event(Event{Level: "INFO", Class: doc.Class, Agent: doc.Agent, User: doc.By, Type: "agent enrolled", Message: "the agent has a certificate, by a token of " + doc.By})
 	return s.issue(key, doc.Agent, doc.Class)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/store"
 )
 
@@ -16,6 +17,7 @@ type Event struct {
 	Type    string    `json:"event_type"`
 	Class   string    `json:"agent_class"`
 	Agent   string    `json:"agent_id,omitempty"`
+	User    string    `json:"user,omitempty"` // the ARN of who did it; empty for what happened by itself
 	Message string    `json:"message"`
 }
 
@@ -27,6 +29,24 @@ func (s *Service) event(e Event) {
 	s.writer.event(e)
 }
 
+// everywhere is the class of events that are about no class alone.
+const everywhere = "*"
+
+// eventWait is how long a change waits for its event to be in the database.
+const eventWait = 5 * time.Second
+
+// changed keeps an event of what the caller has changed. It is in the database, for every node,
+// when changed returns; if that cannot be reached, it follows.
+func (s *Service) changed(ctx context.Context, class, agent, what, format string, args ...any) {
+	who, _ := caller.From(ctx)
+	s.event(Event{Level: "INFO", Class: class, Agent: agent, User: who.ARN, Type: what, Message: fmt.Sprintf(format, args...)})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventWait)
+	defer cancel()
+	if err := s.written(ctx); err != nil {
+		s.deps.Log.Warn("the event of a change is not written yet", "type", what, "error", err)
+	}
+}
+
 // eventGroup gathers a class's events of one hour.
 func eventGroup(class string, at time.Time) string {
 	return class + "/" + at.UTC().Format("2006010215")
@@ -35,7 +55,8 @@ func eventGroup(class string, at time.Time) string {
 // maxEvents bounds how many events are read at once.
 const maxEvents = 5000
 
-// Events lists the events of a class of the last hours, the newest first.
+// Events lists the events of a class of the last hours, from all nodes, the newest first; those
+// of class "*" are about resources, which belong to none.
 func (s *Service) Events(ctx context.Context, class, agent string, hours, limit int) ([]Event, error) {
 	if err := s.may(ctx, View, class); err != nil {
 		return nil, err

@@ -279,7 +279,7 @@ func (s *Service) publishText(ctx context.Context, from *flowDoc, text []byte, c
 		s.deps.Log.Warn("a version of a flow is left over", "error", derr)
 	}
 	if err == nil {
-		s.event(Event{Level: "INFO", Class: from.Class, Type: "flow published", Message: fmt.Sprintf("version %d of the flow, by %s", v.Number, v.By)})
+		s.changed(ctx, from.Class, "", "flow published", "version %d of the flow, by %s", v.Number, v.By)
 	}
 	return v, begun, err
 }

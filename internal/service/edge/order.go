@@ -67,6 +67,9 @@ func (s *Service) Order(ctx context.Context, r Request) (Order, error) {
 		o.Number, o.Created, o.Expires = tx.Revision(), tx.Now(), tx.Now().Add(r.Life)
 		return s.store.orders.Put(tx, orderKey(o.Number), o)
 	})
+	if err == nil {
+		s.changed(ctx, o.Class, o.Agent, "operation ordered", "operation %d: %s %s", o.Number, o.Operation, o.Operand)
+	}
 	return *o, err
 }
 
@@ -104,7 +107,7 @@ func (s *Service) Cancel(ctx context.Context, number int64) error {
 	if err := s.may(ctx, Operate, o.Class); err != nil {
 		return err
 	}
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		o, ok := s.store.orders.Get(tx, orderKey(number))
 		if !ok {
 			return NoSuchOrder.Field("id", "there is no operation %d", number)
@@ -113,6 +116,10 @@ func (s *Service) Cancel(ctx context.Context, number int64) error {
 		next.Cancelled = true
 		return s.store.orders.Put(tx, orderKey(number), &next)
 	})
+	if err == nil {
+		s.changed(ctx, o.Class, o.Agent, "operation cancelled", "operation %d: %s %s", o.Number, o.Operation, o.Operand)
+	}
+	return err
 }
 
 // OrderStatus is an order with how far agents have come.

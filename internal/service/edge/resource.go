@@ -85,7 +85,9 @@ func (s *Service) AddResource(ctx context.Context, r Resource, body io.Reader) (
 		r.Created = tx.Now()
 		return s.store.resources.Put(tx, r.ID, &r)
 	})
-	kept = err == nil
+	if kept = err == nil; kept {
+		s.changed(ctx, everywhere, "", "resource added", "%s %s (%s), %d bytes", r.Type, path.Join(r.Path, r.Name), r.ID, r.Size)
+	}
 	return r, err
 }
 
@@ -130,6 +132,7 @@ func (s *Service) DeleteResource(ctx context.Context, id string) error {
 	}); err != nil {
 		return err
 	}
+	s.changed(ctx, everywhere, "", "resource deleted", "%s %s (%s)", gone.Type, path.Join(gone.Path, gone.Name), gone.ID)
 	s.dropChunks(ctx, gone)
 	return nil
 }

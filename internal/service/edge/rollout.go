@@ -143,7 +143,11 @@ func (s *Service) RolloutOf(ctx context.Context, number int64) (RolloutStatus, e
 
 // Pause stops admitting agents, or goes on.
 func (s *Service) Pause(ctx context.Context, number int64, on bool) error {
-	return s.steer(ctx, number, func(_ *store.Tx, r *Rollout) error {
+	what := "rollout resumed"
+	if on {
+		what = "rollout paused"
+	}
+	return s.steer(ctx, number, what, func(_ *store.Tx, r *Rollout) error {
 		r.State = Running
 		if on {
 			r.State = Paused
@@ -154,14 +158,14 @@ func (s *Service) Pause(ctx context.Context, number int64, on bool) error {
 
 // CancelRollout gives all agents the version before again.
 func (s *Service) CancelRollout(ctx context.Context, number int64) error {
-	return s.steer(ctx, number, func(tx *store.Tx, r *Rollout) error {
+	return s.steer(ctx, number, "rollout cancelled", func(tx *store.Tx, r *Rollout) error {
 		who, _ := caller.From(ctx)
 		return s.rollBack(tx, r, "cancelled by "+who.ARN)
 	})
 }
 
 // steer changes a rollout that is under way, for a caller.
-func (s *Service) steer(ctx context.Context, number int64, change func(*store.Tx, *Rollout) error) error {
+func (s *Service) steer(ctx context.Context, number int64, what string, change func(*store.Tx, *Rollout) error) error {
 	r, ok := s.store.rollouts.Get(s.deps.Store.Snapshot(), orderKey(number))
 	if !ok {
 		return NoSuchOrder.Field("rollout", "there is no rollout %d", number)
@@ -169,7 +173,7 @@ func (s *Service) steer(ctx context.Context, number int64, change func(*store.Tx
 	if err := s.may(ctx, Operate, r.Class); err != nil {
 		return err
 	}
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		old, ok := s.store.rollouts.Get(tx, orderKey(number))
 		if !ok || old.State != Running && old.State != Paused {
 			return RolloutEnded.New("rollout %d has ended", number)
@@ -180,6 +184,10 @@ func (s *Service) steer(ctx context.Context, number int64, change func(*store.Tx
 		}
 		return s.store.rollouts.Put(tx, orderKey(number), &next)
 	})
+	if err == nil {
+		s.changed(ctx, r.Class, "", what, "rollout %d", number)
+	}
+	return err
 }
 
 // rollBack ends a rollout and makes the version before the class's again, under an order of
