@@ -18,11 +18,6 @@ import (
 // configVariable names the configuration file where no flag does.
 const configVariable = "SLUICE_CONFIG"
 
-// collect is how far the heap grows, in percent of what lives, before it is collected. What
-// lives is small, and the gateway's hot path gains more from rare collections than the
-// memory is worth (docs/decisions/0003-http-data-plane.md).
-const collect = 400
-
 func serveCommand() *cobra.Command {
 	var file, data, host string
 	var portBase int
@@ -57,10 +52,16 @@ EXIT STATUS
 				}
 				cfg.PortBase = portBase
 			}
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(collect)
+			own := os.Getenv("GOGC") == ""
+			if own {
+				debug.SetGCPercent(collectMost)
 			}
-			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) { fmt.Println("sluice is ready") })
+			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) {
+				fmt.Println("sluice is ready")
+				if own {
+					go collect(cmd.Context())
+				}
+			})
 		},
 	}
 	c.Flags().StringVar(&file, "config", "", "configuration file: YAML, a kong.conf, or an efm.properties")
