@@ -15,6 +15,7 @@ import (
 
 	"sluice.dev/sluice/internal/api/c2"
 	"sluice.dev/sluice/internal/api/console"
+	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/mesh"
 	"sluice.dev/sluice/internal/service/edge"
 )
@@ -72,6 +73,7 @@ func (a *authority) Roots() *x509.CertPool {
 // an agent shows the same one with every heartbeat.
 type agentCerts struct {
 	roots *x509.CertPool
+	clock clock.Clock
 	mu    sync.Mutex
 	known map[[32]byte]edge.Peer
 }
@@ -84,7 +86,7 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 		return edge.Peer{}
 	}
 	cert := r.TLS.PeerCertificates[0]
-	if time.Now().After(cert.NotAfter) {
+	if c.clock.Now().After(cert.NotAfter) {
 		return edge.Peer{}
 	}
 	sum := sha256.Sum256(cert.Raw)
@@ -94,7 +96,7 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 	if ok {
 		return agent
 	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: c.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: c.roots, CurrentTime: c.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
 		for _, u := range cert.URIs {
 			if id, err := url.PathUnescape(u.Opaque); err == nil && u.Scheme == agentScheme && id == cert.Subject.CommonName {
 				agent = edge.Peer{Agent: id, Class: u.Query().Get("class")}
@@ -113,7 +115,7 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 // openAgentFront is the part of the console's port that agents use. Operators' parts look at
 // the newest revision first, in a cluster; agents, of which there are many, do not.
 func openAgentFront(c *Config, b *base, s *services, ca *authority, operators http.Handler) http.Handler {
-	certs := &agentCerts{roots: ca.Roots(), known: map[[32]byte]edge.Peer{}}
+	certs := &agentCerts{roots: ca.Roots(), clock: b.clock, known: map[[32]byte]edge.Peer{}}
 	agents := c2.New(c2.Config{Context: c.Console.ContextPath}, c2.Deps{Edge: s.edge, Log: b.log, Agent: certs.agent,
 		Fail: func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
 	if c.Cluster.Enabled {

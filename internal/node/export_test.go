@@ -1,11 +1,20 @@
 package node
 
 import (
+	"context"
+	"io"
 	"log/slog"
 
+	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 )
+
+// RunAt is Run by another clock than the machine's.
+func RunAt(ctx context.Context, c *Config, now clock.Clock, logs io.Writer, ready func(handout.Endpoints)) error {
+	return run(ctx, c, now, logs, ready)
+}
 
 // ListenStreams opens the listeners of a gate.stream_listen, and closes them.
 func ListenStreams(value string) error {

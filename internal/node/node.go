@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/base/obs"
 )
@@ -30,7 +31,12 @@ func workerCommand() ([]string, error) {
 
 // Run runs a node until ctx ends, then drains it. ready is called once, when the node
 // takes requests.
-func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endpoints)) (err error) {
+func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endpoints)) error {
+	return run(ctx, c, clock.System{}, logs, ready)
+}
+
+// run is Run by a clock.
+func run(ctx context.Context, c *Config, now clock.Clock, logs io.Writer, ready func(handout.Endpoints)) (err error) {
 	if err := c.complete(); err != nil {
 		return err
 	}
@@ -52,7 +58,7 @@ func Run(ctx context.Context, c *Config, logs io.Writer, ready func(handout.Endp
 		return err
 	}
 	undo.add(listeners.close)
-	b, err := openBase(ctx, c, log, undo)
+	b, err := openBase(ctx, c, now, log, undo)
 	if err != nil {
 		return err
 	}

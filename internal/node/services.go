@@ -30,8 +30,8 @@ type base struct {
 	jobs  *work.Group
 }
 
-func openBase(ctx context.Context, c *Config, log *slog.Logger, undo *undo) (*base, error) {
-	b := &base{clock: clock.System{}, log: log}
+func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger, undo *undo) (*base, error) {
+	b := &base{clock: now, log: log}
 	var err error
 	if b.data, err = openData(ctx, c); err != nil {
 		return nil, err
