@@ -22,11 +22,6 @@ func TestAgentsDeliverIntoTheDemosStream(t *testing.T) {
 		t.Fatalf("sluice demo: %v\n%s", err, out)
 	}
 	n := plat.Start(t, plat.Options{Dir: data, Env: []string{"SLUICE_CONSOLE_TLS=true", "SLUICE_EDGE_REQUIRE_CERTIFICATE=true"}})
-	_, pem := n.Status("/ca.pem")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, []byte(pem), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var agents []*plat.Agent
 	var inboxes []string
 	for i := range 3 {
@@ -35,8 +30,8 @@ func TestAgentsDeliverIntoTheDemosStream(t *testing.T) {
 		if err := n.Call("POST", "/efm/api/agent-deployer/generateCommand", map[string]any{"agentClass": class}, &token); err != nil {
 			t.Fatal(err)
 		}
-		line := exec.Command("bash", "-c", token.Command+` --ca "$CA" --data "$DIR"`)
-		line.Env = append(os.Environ(), "PATH="+filepath.Dir(plat.Program())+":"+os.Getenv("PATH"), "DIR="+dir, "CA="+ca)
+		line := exec.Command("bash", "-c", token.Command+` --data "$DIR"`)
+		line.Env = append(os.Environ(), "PATH="+filepath.Dir(plat.Program())+":"+os.Getenv("PATH"), "DIR="+dir)
 		if out, err := line.CombinedOutput(); err != nil || !strings.Contains(string(out), token.AgentID) {
 			t.Fatalf("%s: %v\n%s", token.Command, err, out)
 		}
