@@ -12,9 +12,9 @@ import (
 // (docs/decisions/0003-http-data-plane.md). Where much does, as with a hundred thousand
 // agents, what waits to be collected would be several times that.
 const (
-	collectMost  = 400       // percent of what lives
-	collectLeast = 100       // percent of what lives
-	collectRoom  = 128 << 20 // bytes beyond what lives, between the two
+	collectMost  = 400      // percent of what lives
+	collectLeast = 100      // percent of what lives
+	collectRoom  = 64 << 20 // bytes beyond what lives, between the two
 	collectLook  = 5 * time.Second
 )
 
