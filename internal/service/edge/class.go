@@ -247,7 +247,21 @@ func (s *Service) DeleteClass(ctx context.Context, class string) error {
 		if err == nil && !ok {
 			return NoSuchClass.Field("agentClass", "there is no agent class %q", class)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		// A class that is made again under the name has nothing to do with it.
+		for key := range s.store.rollouts.Find(tx, "class", class) {
+			if _, err := s.store.rollouts.Delete(tx, key); err != nil {
+				return err
+			}
+		}
+		for key := range s.store.orders.Find(tx, "class", class) {
+			if _, err := s.store.orders.Delete(tx, key); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil {
 		s.changed(ctx, class, "", "class deleted", "an operator removed the class and its flow")

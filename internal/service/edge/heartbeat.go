@@ -239,7 +239,11 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 		case p.State == Deployed && now.Sub(p.Deployed) < s.cfg.AnswerWithin:
 			return
 		case p.Attempt >= MaxAttempts:
-			p = p.to(Failed, "the agent did not answer", now)
+			why := "the agent did not answer"
+			if p.State == Queued {
+				why = "the agent says again and again that it is done, and reports that it is not"
+			}
+			p = p.to(Failed, why, now)
 			l.progress()[order] = p
 			steps = append(steps, *p)
 			return
@@ -262,37 +266,36 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 		steps = append(steps, next)
 		ops = append(ops, Operation{ID: operationID(order, next.Attempt, l.place), Operation: kind, Operand: operand, Args: args()})
 	}
-	settle := func(order int64, why string) {
+	// follow brings an agent to what its class has.
+	follow := func(order int64, has bool, why, kind, operand string, args func() map[string]any) {
 		p := l.open[order]
-		if p == nil {
-			p = &Progress{Order: order, Agent: l.ID, State: Queued}
-		}
-		if !p.State.ended() {
+		switch {
+		case !has:
+			if p != nil && p.State == Done {
+				// It had it and lost it, as an agent of C++ does that restarts; or it never had
+				// it, whatever it said, and then that counts as an attempt.
+				l.open[order] = &Progress{Order: order, Agent: l.ID, State: Queued, Attempt: p.Attempt}
+			}
+			send(order, kind, operand, args)
+		case p == nil || !p.State.ended():
+			if p == nil {
+				p = &Progress{Order: order, Agent: l.ID}
+			}
 			p = p.to(Done, why, now)
-			l.progress()[order] = p
 			steps = append(steps, *p)
+			fallthrough
+		case p.State == Done && p.Attempt > 0: // what it said is true
+			shown := *p
+			shown.Attempt = 0
+			l.progress()[order] = &shown
 		}
 	}
 	if version, order := s.target(snap, class, l.place); version != "" {
-		if h.FlowID == version {
-			settle(order, "the agent reports the flow")
-		} else {
-			if p := l.open[order]; p != nil && p.State == Done {
-				// It had the flow and lost it, as an agent of C++ does that restarts.
-				delete(l.open, order)
-			}
-			send(order, "UPDATE", "configuration", func() map[string]any { return flowArgs(version, l.ID) })
-		}
+		follow(order, h.FlowID == version, "the agent reports the flow", "UPDATE", "configuration", func() map[string]any { return flowArgs(version, l.ID) })
 	}
 	if class.ResourceOrder != 0 {
-		if h.ResourceHash == class.ResourceHash {
-			settle(class.ResourceOrder, "the agent reports the resources")
-		} else {
-			if p := l.open[class.ResourceOrder]; p != nil && p.State == Done {
-				delete(l.open, class.ResourceOrder)
-			}
-			send(class.ResourceOrder, "SYNC", "resource", func() map[string]any { return s.resourceArgs(snap, class) })
-		}
+		follow(class.ResourceOrder, h.ResourceHash == class.ResourceHash, "the agent reports the resources", "SYNC", "resource",
+			func() map[string]any { return s.resourceArgs(snap, class) })
 	}
 	for _, o := range s.ordersFor(snap, l.Class, l.ID) {
 		send(o.Number, o.Operation, o.Operand, func() map[string]any { return s.orderArgs(snap, o) })

@@ -242,13 +242,12 @@ func (s *Service) move(ctx context.Context, l *lease.Lease, r *Rollout) error {
 		return err
 	}
 	done, failed := states[Done], states[Failed]
-	if failed > 0 && float64(failed) > r.Plan.MaxFailed/100*float64(max(r.Agents, 1)) {
+	if failed > 0 && float64(failed)*100 > r.Plan.MaxFailed*float64(max(r.Agents, 1)) {
 		return s.finish(ctx, l, r, func(tx *store.Tx, r *Rollout) error {
 			return s.rollBack(tx, r, plural(failed, "agent")+" failed")
 		})
 	}
 	target, last := r.Plan.upTo(r.Wave, total)
-	now := s.deps.Clock.Now()
 	if r.Agents < target || last && r.Admitted != math.MaxUint64 {
 		admit := target
 		if r.Plan.Rate > 0 {
@@ -257,17 +256,14 @@ func (s *Service) move(ctx context.Context, l *lease.Lease, r *Rollout) error {
 		return s.admit(ctx, l, r, admit, last && admit == target)
 	}
 	if open := r.Agents - done - failed; open > 0 {
-		silent, err := s.silent(ctx, r, open)
+		silent, err := s.silent(ctx, r)
 		if err != nil || silent < open {
 			return err
 		}
 		// Those that are left do not report; they get the flow when they do again.
 	}
-	if r.Well.IsZero() && r.Plan.Settle > 0 {
-		return s.change(ctx, l, r, func(tx *store.Tx, r *Rollout) error { r.Well = tx.Now(); return nil })
-	}
-	if r.Plan.Settle > 0 && now.Sub(r.Well) < r.Plan.Settle {
-		return nil
+	if ok, err := s.settled(ctx, l, r); !ok || err != nil {
+		return err
 	}
 	if !last {
 		return s.change(ctx, l, r, func(_ *store.Tx, r *Rollout) error {
@@ -297,7 +293,7 @@ func (p Plan) upTo(wave, total int) (agents int, last bool) {
 	for _, w := range p.Waves[:wave+1] {
 		n := w.Agents
 		if w.Percent > 0 {
-			n = int(math.Ceil(w.Percent / 100 * float64(total)))
+			n = int(math.Ceil(w.Percent * float64(total) / 100)) // in this order whole numbers stay whole
 		}
 		agents = max(agents, n)
 	}
@@ -309,42 +305,61 @@ func (s *Service) admit(ctx context.Context, l *lease.Lease, r *Rollout, agents 
 	part := uint64(math.MaxUint64)
 	if !all {
 		place, ok, err := s.store.agents.Nth(ctx, r.Class, agents)
-		if err != nil {
+		if err != nil || !ok { // not ok: agents were deleted since they were counted
 			return err
 		}
-		if ok && place.Part() < math.MaxUint64 {
+		if place.Part() < math.MaxUint64 {
 			part = place.Part() + 1
 		}
 	}
 	return s.change(ctx, l, r, func(_ *store.Tx, r *Rollout) error {
-		r.Agents, r.Admitted = agents, part
+		r.Agents, r.Admitted, r.Well = agents, part, time.Time{}
 		return nil
 	})
+}
+
+// settled reports whether the present wave has been well for long enough, and notes since
+// when it is. The database's clock decides: the next node to lead has another than this one.
+func (s *Service) settled(ctx context.Context, l *lease.Lease, r *Rollout) (ok bool, err error) {
+	if r.Plan.Settle == 0 {
+		return true, nil
+	}
+	if r.Well.IsZero() {
+		return false, s.change(ctx, l, r, func(tx *store.Tx, r *Rollout) error { r.Well = tx.Now(); return nil })
+	}
+	err = s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		ok = tx.Now().Sub(r.Well) >= r.Plan.Settle
+		return nil
+	})
+	return ok, err
 }
 
 // silentScan bounds how often agents that do not answer are looked for.
 const silentScan = 2 * time.Second
 
-// silent counts the admitted agents that have not ended and are missing. It is asked rarely,
-// as it reads the class's agents.
-func (s *Service) silent(ctx context.Context, r *Rollout, open int) (int, error) {
+// silent counts the admitted agents that have not ended and are missing, or were deleted. It
+// is asked rarely, as it reads the class's agents.
+func (s *Service) silent(ctx context.Context, r *Rollout) (int, error) {
 	now := s.deps.Clock.Now()
 	if last, ok := s.scanned.Load(r.Number); ok && now.Sub(last.(time.Time)) < silentScan {
 		return 0, nil
 	}
 	s.scanned.Store(r.Number, now)
-	n := 0
+	n, there := 0, 0
 	after := store.Place{}
 	for {
 		rows, err := s.store.agents.Scan(ctx, store.Scan{Group: &r.Class, After: after})
 		if err != nil {
 			return 0, err
 		}
+		more := len(rows) == store.MaxScan
 		for _, row := range rows {
 			after = row.Place
 			if row.Place.Part() >= r.Admitted {
-				return n, nil
+				more = false
+				break
 			}
+			there++
 			if row.Doc.Presence != Missing {
 				continue
 			}
@@ -353,13 +368,11 @@ func (s *Service) silent(ctx context.Context, r *Rollout, open int) (int, error)
 				return 0, err
 			}
 			if !ok || !p.Doc.State.ended() {
-				if n++; n >= open {
-					return n, nil
-				}
+				n++
 			}
 		}
-		if len(rows) < store.MaxScan {
-			return n, nil
+		if !more {
+			return n + max(0, r.Agents-there), nil
 		}
 	}
 }
