@@ -48,7 +48,7 @@ func Hosts(t testing.TB, n int) *Lan {
 		t.Skip("network namespaces need root")
 	}
 	sweep()
-	prefix := freeNetwork(t)
+	prefix := FreeNetwork(t)
 	l := &Lan{t: t, id: fmt.Sprintf("%d-%04x", os.Getpid(), rand.IntN(1<<16)), Outside: prefix + ".254"}
 	l.wires = "sluice-" + l.id + "-wires"
 	up := fmt.Sprintf("sl%08x", rand.Uint32())
@@ -88,8 +88,8 @@ func sweep() {
 	}
 }
 
-// freeNetwork is the first three numbers of a network that this machine does not use.
-func freeNetwork(t testing.TB) string {
+// FreeNetwork is the first three numbers of a network that this machine does not use.
+func FreeNetwork(t testing.TB) string {
 	t.Helper()
 	used, err := net.InterfaceAddrs()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -49,7 +50,7 @@ func nodeListCommand(n *console) *cobra.Command {
 			}
 			var rows [][]string
 			for _, n := range out.Nodes {
-				rows = append(rows, []string{n.Name, n.IP, n.State, orDash(n.Health), n.Version, fmt.Sprint(n.Lag), fmt.Sprint(len(n.Leases)), orDash(strings.Join(n.Roles, ",")),
+				rows = append(rows, []string{n.Name, n.IP, n.State, cmp.Or(n.Health, "healthy"), n.Version, fmt.Sprint(n.Lag), fmt.Sprint(len(n.Leases)), orDash(strings.Join(n.Roles, ",")),
 					time.Since(n.Started).Truncate(time.Second).String()})
 			}
 			return table(cmd.OutOrStdout(), []string{"NODE", "IP", "STATE", "HEALTH", "VERSION", "LAG", "LEASES", "ROLES", "AGE"}, rows)

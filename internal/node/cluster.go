@@ -187,6 +187,7 @@ func (k *clustered) tell(c *Config, local bool, busy func() int64, drain func(on
 	parts := []cluster.Part{
 		{Name: "gateway", State: cluster.Running, Address: c.address(c.Ports.Proxy)},
 		{Name: "kong-admin", State: cluster.Running, Address: c.address(c.Ports.KongAdmin)},
+		{Name: "edge", State: cluster.Running, Address: c.address(c.Ports.Console)},
 		{Name: "aws", State: cluster.Running, Address: c.address(c.Ports.AWS)},
 	}
 	for _, name := range []string{"objects", "streams", "delivery"} {
@@ -197,6 +198,7 @@ func (k *clustered) tell(c *Config, local bool, busy func() int64, drain func(on
 	k.parts.Store(&tell)
 	k.busy.Store(&busy)
 	k.drain.Store(&drain)
+	k.keeper.Tell()
 }
 
 func (k *clustered) peers() []string {

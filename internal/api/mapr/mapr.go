@@ -244,7 +244,7 @@ func (h *Handler) nodes(ctx context.Context, _ url.Values) ([]Row, error) {
 		var running, configured []string
 		for _, p := range n.Parts {
 			configured = append(configured, p.Name)
-			if n.State != cluster.Down && (p.State == cluster.Running || p.State == cluster.Forwarding) {
+			if n.State != cluster.Down && p.State == cluster.Running {
 				running = append(running, p.Name)
 			}
 		}

@@ -67,6 +67,7 @@ type Keeper struct {
 	seen    time.Time
 	retired bool          // takes no leases
 	wake    chan struct{} // closed and replaced when leases or nodes change
+	news    chan struct{} // something about the node has changed
 }
 
 // aloneSession stands for the one process of a node alone; a session of a cluster never
@@ -78,7 +79,7 @@ func New(ctx context.Context, c Config, d Deps) (*Keeper, error) {
 	if d.About == nil {
 		d.About = func() json.RawMessage { return nil }
 	}
-	k := &Keeper{cfg: c, deps: d, mine: map[string]*Lease{}, wake: make(chan struct{}),
+	k := &Keeper{cfg: c, deps: d, mine: map[string]*Lease{}, wake: make(chan struct{}), news: make(chan struct{}, 1),
 		leases: store.Register[held](d.Store, "leases"), schedules: store.Register[schedule](d.Store, "schedules")}
 	if c.TTL == 0 {
 		return k, nil
@@ -175,6 +176,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-renew.C:
+		case <-k.news:
 		}
 		// A word that does not come back must not keep the next from being said.
 		say, done := context.WithTimeout(ctx, k.cfg.TTL/2)
@@ -186,6 +188,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			k.deps.Log.Warn("cannot renew the node's session", "error", err)
 		}
+	}
+}
+
+// Tell has Run say at once what About says now.
+func (k *Keeper) Tell() {
+	select {
+	case k.news <- struct{}{}:
+	default: // it is about to
 	}
 }
 
