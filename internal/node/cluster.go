@@ -108,7 +108,7 @@ func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln 
 		if err := k.service.Agree(known); err != nil {
 			return nil, err
 		}
-		if leases.Owner, err = ownerID(b.index); err != nil {
+		if leases.Owner, err = ownerID(b.index, self.Address); err != nil {
 			return nil, err
 		}
 		leases.TTL = lease.DefaultTTL
@@ -169,7 +169,13 @@ func (k *clustered) join(ctx context.Context, c *Config, b *base) error {
 		case <-tick.C:
 		}
 		waited := time.Since(began)
-		if waited > settleTime || k.mesh.Settled() && (c.Cluster.Discovery == byHosts || waited > listenTime) {
+		if waited <= settleTime && (!k.mesh.Settled() || c.Cluster.Discovery != byHosts && waited <= listenTime) {
+			continue
+		}
+		select {
+		case err := <-k.mesh.Refused(): // at the same moment
+			return config.Invalid.Wrap(err, "the node may not join the cluster")
+		default:
 			k.mesh.Joined()
 			return nil
 		}
@@ -232,15 +238,22 @@ func stack(c *Config) string {
 	return "tcp"
 }
 
-// ownerID is an id that a data directory keeps.
-func ownerID(index *kv.DB) (string, error) {
+// ownerID is an id that a data directory keeps, at an address: a copy of the directory that
+// another host runs must not pass for this node.
+func ownerID(index *kv.DB, address string) (string, error) {
 	key := []byte("node/id")
-	id, ok, err := index.Get(key)
-	if err != nil || ok {
-		return string(id), err
+	raw, ok, err := index.Get(key)
+	if err != nil {
+		return "", err
 	}
-	id = []byte(uuid.NewString())
-	return string(id), index.Set(key, id)
+	id, err := uuid.ParseBytes(raw)
+	if !ok || err != nil {
+		id = uuid.New()
+		if err := index.Set(key, []byte(id.String())); err != nil {
+			return "", err
+		}
+	}
+	return uuid.NewSHA1(id, []byte(address)).String(), nil
 }
 
 // addressOf is the IP address of a host, as operators want to see it.

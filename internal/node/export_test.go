@@ -29,3 +29,15 @@ func ListenStreams(value string) error {
 func Kinds(log *slog.Logger) []gateway.Plugin {
 	return newObservers(log).with(kinds(), collector.New(collector.Deps{}))
 }
+
+// Batch sends a batch of records through its message and back.
+func Batch(region, stream string, records []collector.Record) (string, string, []collector.Record, error) {
+	a, err := decodeAppended((&appended{region, stream, records}).encode())
+	return a.Region, a.Stream, a.Records, err
+}
+
+// DecodeBatch reads a message and counts its records.
+func DecodeBatch(message []byte) (int, error) {
+	a, err := decodeAppended(message)
+	return len(a.Records), err
+}

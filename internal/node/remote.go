@@ -1,9 +1,7 @@
 package node
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -16,6 +14,7 @@ import (
 	"sluice.dev/sluice/internal/base/mesh"
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
+	"sluice.dev/sluice/internal/service/streams"
 )
 
 // What nodes ask each other for.
@@ -143,12 +142,6 @@ func (e elsewhere) serveSQL(ctx context.Context, ln net.Listener, log *slog.Logg
 	}
 }
 
-// appended is a collector's batch on its way to the node with the streams.
-type appended struct {
-	Region, Stream string
-	Records        []collector.Record
-}
-
 // remoteAppender appends on the node with the streams.
 type remoteAppender struct {
 	elsewhere
@@ -159,11 +152,8 @@ func (a remoteAppender) Append(ctx context.Context, stream string, events []coll
 	if err := a.check(); err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(appended{a.region, stream, events}); err != nil {
-		return err
-	}
-	_, err := a.mesh.Call(ctx, a.node, appendCall, b.Bytes())
+	batch := appended{a.region, stream, events}
+	_, err := a.mesh.Call(ctx, a.node, appendCall, batch.encode())
 	return err
 }
 
@@ -247,14 +237,13 @@ func answerReferences(refs gateway.References) mesh.Handler {
 }
 
 // answerAppends appends for collectors of other nodes, which have authorised their clients.
-func answerAppends(to appender) mesh.Handler {
+func answerAppends(to *streams.Service) mesh.Handler {
 	return func(ctx context.Context, _ string, body []byte) ([]byte, error) {
-		var a appended
-		if err := gob.NewDecoder(bytes.NewReader(body)).Decode(&a); err != nil {
+		a, err := decodeAppended(body)
+		if err != nil {
 			return nil, err
 		}
-		to.region = a.Region
-		return nil, to.Append(ctx, a.Stream, a.Records)
+		return nil, appender{to, a.Region}.Append(ctx, a.Stream, a.Records)
 	}
 }
 
@@ -286,6 +275,6 @@ func (k *clustered) serveLocal(s *services, c *Config) {
 		return
 	}
 	k.peerAWS, k.peerSQL = k.mesh.Listen(awsService), k.mesh.Listen(sqlService)
-	k.mesh.OnCall(appendCall, answerAppends(appender{s.local.streams, c.Region}))
+	k.mesh.OnCall(appendCall, answerAppends(s.local.streams))
 	k.mesh.OnCall(referencesCall, answerReferences(s.references))
 }

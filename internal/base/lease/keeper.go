@@ -74,7 +74,9 @@ type Keeper struct {
 // has this name, so a cluster takes over what a node alone held.
 const aloneSession = "alone"
 
-// New begins the node's session. Run must be called to renew it.
+// New begins the node's session. Run must be called to renew it. A name that is taken may be
+// that of this node's last process, which was killed: New waits as long as its session could
+// live, and then returns a store.NameTaken error.
 func New(ctx context.Context, c Config, d Deps) (*Keeper, error) {
 	if d.About == nil {
 		d.About = func() json.RawMessage { return nil }
@@ -84,10 +86,20 @@ func New(ctx context.Context, c Config, d Deps) (*Keeper, error) {
 	if c.TTL == 0 {
 		return k, nil
 	}
-	if err := k.begin(ctx); err != nil {
-		return nil, err
+	for until := time.Now().Add(c.TTL + c.TTL/3); ; {
+		err := k.begin(ctx)
+		if err == nil {
+			return k, k.look(ctx)
+		}
+		if !store.NameTaken.Is(err) || time.Now().After(until) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(c.TTL / 10):
+		}
 	}
-	return k, k.look(ctx)
 }
 
 // begin opens a session.

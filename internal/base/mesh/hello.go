@@ -32,6 +32,9 @@ const (
 	helloTimeout  = 5 * time.Second
 	maxHello      = 256 << 10
 	maxKnownHosts = 256
+	maxKeys       = 1024
+	maxNamed      = 20  // keys that a refusal names
+	maxWord       = 512 // bytes of a name, an address, a key or a digest
 )
 
 // hello is what each side says first.
@@ -49,6 +52,16 @@ type hello struct {
 	Joined     bool              `json:"joined"`  // it serves already
 	Hosts      []string          `json:"hosts"`   // addresses of nodes it knows
 	Nonce      []byte            `json:"nonce"`
+}
+
+// valid reports whether what a stranger says is within bounds: some of it is kept and logged.
+func (h *hello) valid() bool {
+	words := append([]string{h.Cluster, h.Node, h.Session, h.Address, h.Version, h.Database, h.KeyID}, h.Hosts...)
+	for k, v := range h.Digests {
+		words = append(words, k, v)
+	}
+	return h.Node != "" && h.Session != "" && len(h.Nonce) >= 16 && len(h.Hosts) <= maxKnownHosts && len(h.Digests) <= maxKeys &&
+		!slices.ContainsFunc(words, func(w string) bool { return len(w) > maxWord })
 }
 
 // verdict is what each side thinks of the other.
@@ -69,7 +82,11 @@ func refuse(mine, theirs *hello) string {
 	}
 	if mine.Generation == theirs.Generation {
 		if keys := Differing(mine.Digests, theirs.Digests, mine.KeyID == theirs.KeyID); len(keys) > 0 {
-			return "these keys differ: " + strings.Join(keys, ", ")
+			more := ""
+			if n := len(keys) - maxNamed; n > 0 {
+				keys, more = keys[:maxNamed], fmt.Sprintf(" and %d more", n)
+			}
+			return "these keys differ: " + strings.Join(keys, ", ") + more
 		}
 	}
 	if theirs.Database != mine.Database {
@@ -123,7 +140,7 @@ func (m *Mesh) shake(conn net.Conn, dialled bool) (theirs *hello, refusal, err e
 	if theirs.Session == mine.Session {
 		return theirs, nil, errSelf
 	}
-	if len(theirs.Nonce) < 16 || len(theirs.Hosts) > maxKnownHosts {
+	if !theirs.valid() {
 		return nil, nil, errors.New("mesh: what a peer said is not valid")
 	}
 	first, second := said, heard
@@ -154,7 +171,7 @@ func (m *Mesh) shake(conn net.Conn, dialled bool) (theirs *hello, refusal, err e
 	case err != nil:
 		return theirs, nil, err
 	case their.Refusal != "":
-		return theirs, Refused.New("node %q at %s refuses this one: %s", theirs.Node, theirs.Address, their.Refusal), nil
+		return theirs, Refused.New("node %q at %s refuses this one: %.4096s", theirs.Node, theirs.Address, their.Refusal), nil
 	case !hmac.Equal(their.Proof, m.prove(!dialled, first, second)):
 		return theirs, Refused.New("node %q at %s does not know the cluster's key", theirs.Node, theirs.Address), nil
 	}

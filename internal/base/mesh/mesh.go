@@ -93,7 +93,8 @@ func (m *Mesh) Stack() string {
 	return "tcp"
 }
 
-// Refused tells of peers that refuse this node, or that it refuses, before Joined.
+// Refused tells of nodes that this one has dialled and that refuse it, or that it refuses,
+// before Joined.
 func (m *Mesh) Refused() <-chan error { return m.refused }
 
 // Joined says that the node serves: from now on it is not the newcomer.
@@ -268,7 +269,7 @@ func (m *Mesh) greet(conn net.Conn, dialled bool, met func(*hello)) error {
 		return err
 	}
 	if refusal != nil {
-		m.refuse(theirs, refusal)
+		m.refuse(theirs, refusal, dialled)
 		return refusal
 	}
 	met(theirs)
@@ -276,15 +277,18 @@ func (m *Mesh) greet(conn net.Conn, dialled bool, met func(*hello)) error {
 	return m.serve(conn, dialled, theirs)
 }
 
-// refuse reports a refusal to whom it concerns: the newcomer must not start.
-func (m *Mesh) refuse(theirs *hello, refusal error) {
+// refuse reports a refusal to whom it concerns: the newcomer must not start. It goes by those
+// that it has dialled itself, as anybody may knock at its port.
+func (m *Mesh) refuse(theirs *hello, refusal error, dialled bool) {
 	m.mu.Lock()
-	joined, again := m.joined, m.told[theirs.Node] == refusal.Error()
-	if len(m.told) < maxKnownHosts {
+	ends := dialled && !m.joined
+	last, known := m.told[theirs.Node]
+	again := last == refusal.Error() || !known && len(m.told) >= maxKnownHosts
+	if !again {
 		m.told[theirs.Node] = refusal.Error()
 	}
 	m.mu.Unlock()
-	if joined {
+	if !ends {
 		if !again { // it knocks every few seconds
 			m.deps.Log.Error("a node may not join", "error", refusal)
 		}
