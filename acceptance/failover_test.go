@@ -15,41 +15,53 @@ import (
 // Two of three nodes may fall: nothing that was acknowledged is lost, no client sees more than
 // one failed request, and the nodes come back.
 func TestTwoOfThreeNodesMayFall(t *testing.T) {
-	s := newSite(t, dbtest.Postgres(t))
-	s.serve()
-	l := s.load(4)
-	l.more(t, 20)
-	for _, n := range s.nodes[:2] {
-		n.Kill()
-		l.more(t, 20)
+	for name, balance := range map[string]func(*site){"behind HAProxy": (*site).haproxy, "behind the gate": (*site).gate} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, dbtest.Postgres(t), "", balance)
+			s.serve()
+			l := s.load(4)
+			l.more(t, 20)
+			times := max(1, *rounds/10)
+			for range times {
+				for _, n := range s.nodes[:2] {
+					n.Kill()
+					l.more(t, 20)
+				}
+				s.holds(l, s.nodes[2])
+				for _, n := range s.nodes[:2] {
+					n.Launch()
+				}
+				s.balanced(3)
+				s.nodes[2].Kill() // those that came back carry on
+				l.more(t, 20)
+				s.nodes[2].Launch()
+				s.balanced(3)
+			}
+			l.stop()
+			for _, n := range s.nodes {
+				s.holds(l, n)
+			}
+			for i := range l.failed {
+				if n := l.failed[i].Load(); n > int64(times) {
+					t.Errorf("client %d saw %d failed requests of %d in all; last: %v", i, n, l.reads.Load(), l.last)
+				}
+			}
+			if l.refused > 3*times { // one for each node that fell, at most
+				t.Errorf("%d changes were not taken; last: %v", l.refused, l.last)
+			}
+			t.Logf("%d reads; %d changes taken, %d not", l.reads.Load(), len(l.changed), l.refused)
+		})
 	}
-	s.holds(l, s.nodes[2])
-	for _, n := range s.nodes[:2] {
-		n.Launch()
-	}
-	s.balanced(3)
-	s.nodes[2].Kill() // those that came back carry on
-	l.more(t, 20)
-	l.stop()
-	for _, n := range s.nodes[:2] {
-		s.holds(l, n)
-	}
-	for i := range l.failed {
-		if n := l.failed[i].Load(); n > 1 {
-			t.Errorf("client %d saw %d failed requests of %d in all; last: %v", i, n, l.reads.Load(), l.last)
-		}
-	}
-	if l.refused > 3 { // one for each node that fell, at most
-		t.Errorf("%d changes were not taken; last: %v", l.refused, l.last)
-	}
-	t.Logf("%d reads; %d changes taken, %d not", l.reads.Load(), len(l.changed), l.refused)
 }
 
-// A rolling restart, node by node, as the documents say: drain, stop, start, let it work again.
-// Nobody notices.
-func TestARollingRestartFailsNoRequest(t *testing.T) {
-	s := newSite(t, dbtest.MariaDB(t))
+// A rolling upgrade, node by node, as the documents say: drain, stop, start the new program,
+// let it work again. Nobody notices.
+func TestARollingUpgradeFailsNoRequest(t *testing.T) {
+	s := newSite(t, dbtest.MariaDB(t), plat.Build(t, "-ldflags", "-X sluice.dev/sluice/internal/node.version=v0.0.1"), nil)
 	s.serve()
+	if out := s.sluice(s.nodes[0], "node", "list"); strings.Count(out, "v0.0.1") != 3 {
+		t.Errorf("the nodes are of another version:\n%s", out)
+	}
 	l := s.load(4)
 	for i, n := range s.nodes {
 		other := s.nodes[(i+1)%3]
@@ -58,6 +70,7 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 			t.Errorf("%s", out)
 		}
 		n.Stop()
+		n.Upgrade()
 		n.Launch()
 		if out := s.sluice(other, "node", "uncordon", name); !strings.Contains(out, name+" is up") {
 			t.Errorf("%s", out)
@@ -65,6 +78,9 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 		l.more(t, 10)
 	}
 	l.stop()
+	if out := s.sluice(s.nodes[0], "node", "list"); strings.Contains(out, "v0.0.1") {
+		t.Errorf("a node is still of the old version:\n%s", out)
+	}
 	for i := range l.failed {
 		if n := l.failed[i].Load(); n > 0 {
 			t.Errorf("client %d saw %d failed requests", i, n)
@@ -79,7 +95,7 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 // Without the database the gateway serves on and changes are refused; with it all goes on.
 func TestTheDatabaseRestarts(t *testing.T) {
 	server := dbtest.Postgres(t)
-	s := newSite(t, server)
+	s := newSite(t, server, "", nil)
 	s.serve()
 	l := s.load(2)
 	l.more(t, 5)
@@ -108,7 +124,7 @@ func TestTheDatabaseRestarts(t *testing.T) {
 // Nodes that cannot reach each other, but reach the database, serve on and see each other's
 // changes.
 func TestThePartitionedNodesServeOn(t *testing.T) {
-	s := newSite(t, dbtest.Postgres(t))
+	s := newSite(t, dbtest.Postgres(t), "", nil)
 	s.upstream()
 	peers := func(n *plat.Node, want int) error {
 		var st struct{ Peers []string }

@@ -35,9 +35,9 @@ type site struct {
 	admin    string
 }
 
-// newSite starts a site whose database is reached at a relay; at is its address beside the
-// test, and its URL there.
-func newSite(t *testing.T, server *dbtest.Server) *site {
+// newSite starts a site whose database is reached at a relay, with a load balancer, HAProxy
+// unless another is given. Its nodes run program, or the one under test if that is empty.
+func newSite(t *testing.T, server *dbtest.Server, program string, balance func(*site)) *site {
 	t.Helper()
 	s := &site{t: t, lan: plat.Hosts(t, 3)}
 	u, err := url.Parse(server.URL)
@@ -52,18 +52,41 @@ func newSite(t *testing.T, server *dbtest.Server) *site {
 	}
 	s.nodes = make([]*plat.Node, len(s.lan.Hosts))
 	for i, h := range s.lan.Hosts {
-		s.nodes[i] = plat.Start(t, plat.Options{Host: h, Env: []string{
+		s.nodes[i] = plat.Start(t, plat.Options{Host: h, Program: program, Env: []string{
 			"SLUICE_CLUSTER_ENABLED=true", "SLUICE_CLUSTER_NODE=" + string(rune('a'+i)), "SLUICE_CLUSTER_DISCOVERY=tcp-fixed",
 			"SLUICE_CLUSTER_HOSTS=" + strings.Join(hosts, ","), "SLUICE_STORE_URL=" + u.String(), "SLUICE_ROOT_PASSPHRASE=cluster secret",
 			"SLUICE_KONG_ADMIN_TOKEN=" + clusterToken}})
 	}
-	s.balance()
+	if balance == nil {
+		balance = (*site).haproxy
+	}
+	balance(s)
+	plat.Until(t, "the load balancer knows its nodes", func() error { return s.get(s.admin + "/status") })
 	return s
 }
 
-// balance starts a load balancer as the documents describe one: it asks the nodes whether they
-// are ready, and sends a request that a node did not take to another.
-func (s *site) balance() {
+// gate has a node that is none of the cluster's balance the load, by Kong's means: it connects
+// to the nodes to see whether they are there, and tries another where one fails.
+func (s *site) gate() {
+	s.t.Helper()
+	front := plat.Start(s.t, plat.Options{})
+	for name, port := range map[string]int{"proxy": 8000, "admin": 8001} {
+		failed := map[string]any{"interval": 0.3, "tcp_failures": 1, "timeouts": 1}
+		front.Admin("POST", "/upstreams", map[string]any{"name": name, "healthchecks": map[string]any{
+			"active":  map[string]any{"type": "tcp", "timeout": 0.5, "healthy": map[string]any{"interval": 0.3, "successes": 1}, "unhealthy": failed},
+			"passive": map[string]any{"unhealthy": map[string]any{"tcp_failures": 1, "timeouts": 1}}}})
+		for _, h := range s.lan.Hosts {
+			front.Admin("POST", "/upstreams/"+name+"/targets", map[string]any{"target": fmt.Sprintf("%s:%d", h.Address, port)})
+		}
+		front.Admin("POST", "/services", map[string]any{"name": name, "host": name, "retries": 5, "connect_timeout": 500})
+		front.Admin("POST", "/services/"+name+"/routes", map[string]any{"name": name, "paths": []string{"/" + name}})
+	}
+	s.proxy, s.admin = front.Endpoints.Proxy+"/proxy", front.Endpoints.Proxy+"/admin"
+}
+
+// haproxy starts HAProxy as the documents describe it: it asks the nodes whether they are
+// ready, and sends a request that a node did not take to another.
+func (s *site) haproxy() {
 	s.t.Helper()
 	plat.Need(s.t, "haproxy")
 	ports := make([]string, 2)
@@ -98,7 +121,6 @@ func (s *site) balance() {
 		_ = cmd.Wait()
 	})
 	s.proxy, s.admin = "http://"+ports[0], "http://"+ports[1]
-	plat.Until(s.t, "the load balancer knows its nodes", func() error { return s.get(s.admin + "/status") })
 }
 
 var clusterClient = &http.Client{Timeout: 10 * time.Second}

@@ -35,5 +35,17 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+// Build builds another program with the flags of "go build", and returns its path.
+func Build(t testing.TB, flags ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "sluice")
+	build := exec.Command("go", append(append([]string{"build", "-o", out}, flags...), "./cmd/sluice")...)
+	build.Dir = ".."
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	return out
+}
+
 // Program is the path of the program under test.
 func Program() string { return program }

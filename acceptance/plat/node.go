@@ -45,6 +45,8 @@ type Options struct {
 	// Host is where the node runs, on its ordinary ports; the test's own machine if nil. Kong's
 	// Admin API is then open to others, and needs a token or kong.admin_auth.
 	Host *Host
+	// Program is the program that it runs; the one under test if empty.
+	Program string
 	// Config is the configuration file, which says addresses and ports if it is set.
 	Config string
 }
@@ -126,6 +128,9 @@ func (n *Node) Launch() {
 	}
 }
 
+// Upgrade has the node run the program under test from its next launch on.
+func (n *Node) Upgrade() { n.opt.Program = "" }
+
 // TryLaunch is Launch for a node that may refuse to start.
 func (n *Node) TryLaunch() error {
 	began := time.Now()
@@ -139,6 +144,9 @@ func (n *Node) TryLaunch() error {
 		args = append(args, "--port-base", strconv.Itoa(n.base))
 	}
 	cmd := Command(n.opt.Env, args...)
+	if n.opt.Program != "" {
+		cmd.Path, cmd.Args[0] = n.opt.Program, n.opt.Program
+	}
 	if n.opt.Host != nil {
 		cmd = n.opt.Host.Run(cmd)
 	}
