@@ -44,6 +44,9 @@ const (
 	byKubernetes = "kubernetes"
 )
 
+// maxNodeName is what the databases keep of a node's name.
+const maxNodeName = 190
+
 func clusterDefaults() ClusterConfig {
 	return ClusterConfig{Name: "sluice", Discovery: byMulticast, Multicast: "239.255.78.0:7800", Account: "/var/run/secrets/kubernetes.io/serviceaccount"}
 }
@@ -65,6 +68,17 @@ func (c *Config) completeCluster() error {
 			return config.Invalid.Wrap(err, "cluster.node is empty, and the host has no name")
 		}
 		k.Node = host
+	}
+	if len(k.Node) > maxNodeName || strings.ContainsFunc(k.Node, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-:[]%", r)
+	}) {
+		return config.Invalid.Field("cluster.node", "cluster.node is at most %d letters, digits and ._-:[]%%, as names and addresses of hosts are, not %.200q", maxNodeName, k.Node)
+	}
+	if k.Generation < 0 {
+		return config.Invalid.Field("cluster.generation", "cluster.generation is not negative")
+	}
+	if c.Ports.Cluster < 1 || c.Ports.Cluster > 65535 {
+		return config.Invalid.Field("ports.cluster", "ports.cluster is 1 to 65535, not %d", c.Ports.Cluster)
 	}
 	if k.Address == "" {
 		k.Address = c.Host

@@ -462,7 +462,10 @@ func (e engine) testServerRestart(t *testing.T) {
 }
 
 func TestBadURLsAreRefusedWithoutSecrets(t *testing.T) {
-	for _, url := range []string{"", "sqlite:", "oracle://u:hunter2@h/d", "mysql://u:hunter2@h", "postgres://u:hunter2@127.0.0.1:1/x", "mysql://u:hunter2@127.0.0.1:1/x", "postgres://u:hunter2@h:port/x"} {
+	for _, url := range []string{"", "sqlite:", "oracle://u:hunter2@h/d", "mysql://u:hunter2@h", "postgres://u:hunter2@127.0.0.1:1/x", "mysql://u:hunter2@127.0.0.1:1/x", "postgres://u:hunter2@h:port/x",
+		"postgres://u@127.0.0.1:1/x?password=hunter2", "postgres://u@127.0.0.1:1/x?password=hunter2&sslmode=nonsense", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=nonsense",
+		"postgres://u:hunter2@127.0.0.1:1/x?connect_timeout=x", "postgres://u:hunter2@127.0.0.1:1/x?sslcert=/nowhere&sslkey=/nowhere", "postgres://u:hunter2@127.0.0.1:1/x?sslpassword=hunter2&sslmode=nonsense",
+		"mysql://u:hunter2@127.0.0.1:1/x?tls=nonsense", "mysql://u:hunter2@127.0.0.1:x/x", "postgres://u:hunter2%zz@h/x", "postgres://u:hunter2/@h/x", "mysql://u:hunter2#@h/x", "postgres://u:hun ter2hunter2@h/x"} {
 		_, err := store.Open(t.Context(), store.Config{URL: url})
 		if err == nil {
 			t.Errorf("%q was accepted", url)
