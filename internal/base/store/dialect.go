@@ -158,7 +158,29 @@ func parseURL(raw string) (*dialect, string, error) {
 	}
 }
 
-func (d *dialect) migrate(ctx context.Context, db *sql.DB) error {
+// How often the schema's migration is begun: another node may do the same at this moment, and
+// then one of them fails.
+const (
+	maxMigrations = 10
+	migrateAgain  = 100 * time.Millisecond
+)
+
+// migrate brings the schema forward.
+func (d *dialect) migrate(ctx context.Context, db *sql.DB) (err error) {
+	for range maxMigrations {
+		if err = d.migrateOnce(ctx, db); err == nil || NewerFormat.Is(err) || d.local {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(migrateAgain):
+		}
+	}
+	return err
+}
+
+func (d *dialect) migrateOnce(ctx context.Context, db *sql.DB) error {
 	dir := map[goose.Dialect]string{
 		goose.DialectSQLite3: "sqlite", goose.DialectPostgres: "postgres", goose.DialectMySQL: "mysql",
 	}[d.goose]
