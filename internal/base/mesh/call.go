@@ -3,7 +3,9 @@ package mesh
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -150,7 +152,30 @@ func (m *Mesh) Dial(ctx context.Context, node, service string) (net.Conn, error)
 		_ = s.Close() // the answer is the error that counts
 		return nil, err
 	}
-	return s, s.SetDeadline(time.Time{})
+	return conn{s}, s.SetDeadline(time.Time{})
+}
+
+// conn is a stream that keeps to what net.Conn says of deadlines: an error for one that has
+// passed is os.ErrDeadlineExceeded. That of a stream is another.
+type conn struct{ *yamux.Stream }
+
+// Read reads what the peer sent.
+func (c conn) Read(b []byte) (int, error) {
+	n, err := c.Stream.Read(b)
+	return n, orExceeded(err)
+}
+
+// Write sends to the peer.
+func (c conn) Write(b []byte) (int, error) {
+	n, err := c.Stream.Write(b)
+	return n, orExceeded(err)
+}
+
+func orExceeded(err error) error {
+	if errors.Is(err, yamux.ErrTimeout) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
 }
 
 // Listen takes connections of peers to a service, until Run ends. Call it before Run.
@@ -179,7 +204,7 @@ func (m *Mesh) answerDial(_, service string, s *yamux.Stream) {
 	if writeAnswer(s, nil) != nil {
 		return
 	}
-	served := &taken{Stream: s, closed: make(chan struct{})}
+	served := &taken{conn: conn{s}, closed: make(chan struct{})}
 	select {
 	case l.conns <- served:
 	case <-l.done:
@@ -196,7 +221,7 @@ func (m *Mesh) answerDial(_, service string, s *yamux.Stream) {
 
 // taken is a connection that a service works on.
 type taken struct {
-	*yamux.Stream
+	conn
 	once   sync.Once
 	closed chan struct{}
 }
