@@ -199,7 +199,9 @@ func (s *Service) rollBack(tx *store.Tx, r *Rollout, why string) error {
 	}
 	c := *old
 	c.Rollout = 0
-	if c.Version != "" {
+	if c.Version == "" {
+		why += "; there is no version before it, and agents that have it keep it"
+	} else {
 		c.Order = tx.Revision()
 	}
 	r.State, r.Message, r.Ended = RolledBack, why, tx.Now()

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -108,4 +109,25 @@ func TestAnAgentThatOnlySaysSoFails(t *testing.T) {
 		h, err := n.History(as(t, "root"), liar.id)
 		return err == nil && len(h) == 1 && h[0].State == edge.Failed
 	})
+}
+
+// Before the first version there is none to go back to, and the rollout says so.
+func TestTheFirstVersionIsNotTakenBack(t *testing.T) {
+	n := alone(t, edge.Config{})
+	all := agents(1, "pumps")
+	known(t, n, all)
+	v, r := publish(t, n, draw(t, n, "pumps", "1 sec").ID, edge.Plan{Settle: time.Hour})
+	until(t, "the agent has the flow", func() bool {
+		all[0].obey(t, n, all[0].beat(t, n), "FULLY_APPLIED")
+		return all[0].flow == v.ID
+	})
+	if err := n.CancelRollout(as(t, "root"), r.Number); err != nil {
+		t.Fatal(err)
+	}
+	if st := status(t, n, r.Number); st.State != edge.RolledBack || !strings.Contains(st.Message, "agents that have it keep it") {
+		t.Errorf("%s: %s", st.State, st.Message)
+	}
+	if ops := all[0].beat(t, n); len(ops) != 0 || all[0].flow != v.ID {
+		t.Errorf("%+v", ops)
+	}
 }
