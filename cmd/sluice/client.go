@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,31 +37,38 @@ func (c *console) flags(cmd *cobra.Command) {
 // maxConsoleAnswer bounds what a node may answer.
 const maxConsoleAnswer = 64 << 20
 
-// call sends a request and decodes the answer into out, if it is not nil.
+// call sends a request, with a body of JSON unless that is nil, and decodes the answer into out,
+// if it is not nil.
 func (c *console) call(ctx context.Context, method, path string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, consoleWithin)
-	defer cancel()
-	status, raw, err := c.send(ctx, method, path, body)
-	if err != nil {
+	raw, err := c.fetch(ctx, method, path, "application/json", body)
+	if err != nil || out == nil {
 		return err
 	}
-	if status/100 == 2 {
-		if out == nil {
-			return nil
-		}
-		return json.Unmarshal(raw, out)
+	return json.Unmarshal(raw, out)
+}
+
+// fetch sends a request and returns the body of an answer that says success.
+func (c *console) fetch(ctx context.Context, method, path, media string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, consoleWithin)
+	defer cancel()
+	if body == nil {
+		media = ""
+	}
+	status, raw, err := c.send(ctx, method, path, media, body)
+	if err != nil || status/100 == 2 {
+		return raw, err
 	}
 	var e struct {
 		Error struct{ Message string } `json:"error"`
 	}
 	if json.Unmarshal(raw, &e) != nil || e.Error.Message == "" {
-		return fmt.Errorf("the node answered %d", status)
+		return nil, fmt.Errorf("the node answered %d", status)
 	}
-	return errors.New(e.Error.Message)
+	return nil, errors.New(e.Error.Message)
 }
 
-// send sends a request and returns what comes back.
-func (c *console) send(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
+// send sends a request, with a body of a media type, and returns what comes back.
+func (c *console) send(ctx context.Context, method, path, media string, body []byte) (int, []byte, error) {
 	e, k, err := handout.Read(c.data)
 	if err != nil {
 		return 0, nil, err
@@ -74,10 +82,14 @@ func (c *console) send(ctx context.Context, method, path string, body []byte) (i
 		return 0, nil, err
 	}
 	req.SetBasicAuth(k.ID, k.Secret)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if media != "" {
+		req.Header.Set("Content-Type", media)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client, err := clientOf(c.data, req.URL.Scheme)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -87,6 +99,19 @@ func (c *console) send(ctx context.Context, method, path string, body []byte) (i
 		err = errors.New("the node's answer is too long")
 	}
 	return resp.StatusCode, raw, err
+}
+
+// clientOf is a client for a node whose listeners' certificates are of the authority that a data
+// directory tells of, or of one that the machine trusts.
+func clientOf(data, scheme string) (*http.Client, error) {
+	if scheme != "https" {
+		return http.DefaultClient, nil
+	}
+	roots, err := handout.Roots(data)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}, nil
 }
 
 // printJSON writes v as people read it.

@@ -13,7 +13,7 @@ import (
 
 // endpointVariables are exported for scripts. A node that is started in the same shell must
 // not take them for keys of its configuration.
-var endpointVariables = []string{"SLUICE_PROXY", "SLUICE_KONG_ADMIN", "SLUICE_STATUS"}
+var endpointVariables = []string{"SLUICE_PROXY", "SLUICE_KONG_ADMIN", "SLUICE_STATUS", "SLUICE_CONSOLE"}
 
 func envCommand() *cobra.Command {
 	data := node.Defaults().Data
@@ -37,7 +37,7 @@ func envCommand() *cobra.Command {
 			for _, pair := range [][2]string{
 				{"AWS_ACCESS_KEY_ID", k.ID}, {"AWS_SECRET_ACCESS_KEY", k.Secret}, {"AWS_DEFAULT_REGION", k.Region}, {"AWS_ENDPOINT_URL", e.AWS},
 				{"PGHOST", sql.Hostname()}, {"PGPORT", sql.Port()}, {"PGDATABASE", strings.TrimPrefix(sql.Path, "/")}, {"PGUSER", k.ID}, {"PGPASSWORD", k.Secret},
-				{endpointVariables[0], e.Proxy}, {endpointVariables[1], e.KongAdmin}, {endpointVariables[2], e.Status},
+				{endpointVariables[0], e.Proxy}, {endpointVariables[1], e.KongAdmin}, {endpointVariables[2], e.Status}, {endpointVariables[3], e.Console},
 			} {
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1]); err != nil {
 					return err

@@ -144,21 +144,25 @@ func (a *admin) load(cmd *cobra.Command, body []byte, replace, dry bool) error {
 
 // call calls the Admin API and returns the body of an answer that says success.
 func (a *admin) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	base := a.url
+	base, client := a.url, http.DefaultClient
 	if base == "" {
 		e, _, err := handout.Read(a.data)
 		if err != nil {
 			return nil, err
 		}
 		base = e.KongAdmin
+		scheme, _, _ := strings.Cut(base, ":")
+		if client, err = clientOf(a.data, scheme); err != nil {
+			return nil, err
+		}
 	}
-	return adminCall(ctx, method, strings.TrimSuffix(base, "/")+path, body, os.Getenv(tokenVariable))
+	return adminCall(ctx, client, method, strings.TrimSuffix(base, "/")+path, body, os.Getenv(tokenVariable))
 }
 
 // adminTimeout bounds one call; a large configuration takes seconds.
 const adminTimeout = 5 * time.Minute
 
-func adminCall(ctx context.Context, method, url string, body []byte, token string) ([]byte, error) {
+func adminCall(ctx context.Context, client *http.Client, method, url string, body []byte, token string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
@@ -171,7 +175,7 @@ func adminCall(ctx context.Context, method, url string, body []byte, token strin
 	if token != "" {
 		req.Header.Set("Kong-Admin-Token", token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

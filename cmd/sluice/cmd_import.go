@@ -123,7 +123,7 @@ func dropNulls(r map[string]any) {
 func (k kongReader) list(ctx context.Context, path string) ([]map[string]any, error) {
 	var out []map[string]any
 	for next := path + "?size=1000"; next != ""; {
-		raw, err := adminCall(ctx, http.MethodGet, k.url+next, nil, k.token)
+		raw, err := adminCall(ctx, http.DefaultClient, http.MethodGet, k.url+next, nil, k.token)
 		if err != nil {
 			return nil, err
 		}

@@ -56,7 +56,7 @@ func maprcli(cmd *cobra.Command, args []string) error {
 	for _, own := range append(maprSwitches, "url") {
 		flags.Del(own)
 	}
-	_, raw, err := n.send(cmd.Context(), http.MethodGet, "/rest/"+strings.ReplaceAll(command, " ", "/")+"?"+flags.Encode(), nil)
+	_, raw, err := n.send(cmd.Context(), http.MethodGet, "/rest/"+strings.ReplaceAll(command, " ", "/")+"?"+flags.Encode(), "", nil)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func run(ctx context.Context, c *Config, now clock.Clock, logs io.Writer, ready 
 		return err
 	}
 	endpoints := c.endpoints()
-	if err := handout.Write(c.Data, endpoints, handout.Key{ID: root.ID, Secret: root.Secret, Region: c.Region}, writeFile); err != nil {
+	if err := handout.Write(c.Data, endpoints, handout.Key{ID: root.ID, Secret: root.Secret, Region: c.Region}, ca.pem(), writeFile); err != nil {
 		return err
 	}
 	return serve(ctx, c, b, s, f, listeners, func() {

@@ -1,9 +1,11 @@
-// Package handout is what a node hands to the clients of its machine: the two files of its
+// Package handout is what a node hands to the clients of its machine: the three files of its
 // data directory that are not encrypted. credentials is an AWS shared credentials file with
-// root's access key; endpoints.json has the URLs of the listeners.
+// root's access key; endpoints.json has the URLs of the listeners; ca.pem is the certificate
+// of the authority that the listeners' own are of.
 package handout
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,13 +30,17 @@ type Key struct{ ID, Secret, Region string }
 const (
 	credentialsFile = "credentials"
 	endpointsFile   = "endpoints.json"
+	authorityFile   = "ca.pem"
 )
 
 // Write makes the files in dir by way of write, which replaces a file in one step and lets
 // nobody but its owner read it.
-func Write(dir string, e Endpoints, k Key, write func(path string, data []byte) error) error {
+func Write(dir string, e Endpoints, k Key, ca []byte, write func(path string, data []byte) error) error {
 	credentials := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = %s\n", k.ID, k.Secret, k.Region)
 	if err := write(filepath.Join(dir, credentialsFile), []byte(credentials)); err != nil {
+		return err
+	}
+	if err := write(filepath.Join(dir, authorityFile), ca); err != nil {
 		return err
 	}
 	raw, err := json.MarshalIndent(e, "", "  ")
@@ -42,6 +48,23 @@ func Write(dir string, e Endpoints, k Key, write func(path string, data []byte) 
 		return err
 	}
 	return write(filepath.Join(dir, endpointsFile), append(raw, '\n'))
+}
+
+// Roots are the authorities that listeners of a data directory's node are known by: its own,
+// and the machine's.
+func Roots(dir string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, authorityFile))
+	if err != nil {
+		return nil, fmt.Errorf("the node's authority cannot be read: %w", err)
+	}
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("%s holds no certificate", authorityFile)
+	}
+	return pool, nil
 }
 
 // Read reads the files of a data directory.
