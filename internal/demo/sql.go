@@ -39,23 +39,30 @@ func (d *demo) list(ctx context.Context) ([]s3.Object, error) {
 // watch notes when each object was first there to be queried, until ctx ends.
 func (d *demo) watch(ctx context.Context) <-chan map[string]time.Time {
 	out := make(chan map[string]time.Time, 1)
-	go func() {
-		seen := map[string]time.Time{}
-		for ctx.Err() == nil {
-			objects, err := d.list(ctx)
-			now := time.Now()
-			if err == nil { // the node is down for a while
-				for _, o := range objects {
-					if _, ok := seen[*o.Key]; !ok {
-						seen[*o.Key] = now
-					}
-				}
+	seen := map[string]time.Time{}
+	look := func(ctx context.Context) {
+		objects, err := d.list(ctx)
+		now := time.Now()
+		if err != nil {
+			return // the node is down for a while
+		}
+		for _, o := range objects {
+			if _, ok := seen[*o.Key]; !ok {
+				seen[*o.Key] = now
 			}
+		}
+	}
+	go func() {
+		for ctx.Err() == nil {
+			look(ctx)
 			select {
 			case <-ctx.Done():
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultWait)
+		defer cancel()
+		look(last) // what came since it looked
 		out <- seen
 	}()
 	return out
