@@ -17,7 +17,7 @@ import (
 type Cluster interface {
 	Nodes(ctx context.Context) ([]cluster.Node, error)
 	Describe(ctx context.Context, node string) (cluster.Node, error)
-	Cordon(ctx context.Context, node string, on, drain bool) error
+	Cordon(ctx context.Context, node string, on, drain bool) (cluster.Node, error)
 	Forget(ctx context.Context, node string) error
 	Status(ctx context.Context) (cluster.Status, error)
 }
@@ -49,10 +49,7 @@ func New(d Deps) http.Handler {
 	}))
 	order := func(on, drain bool) http.HandlerFunc {
 		return f.call(func(r *http.Request) (any, error) {
-			if err := d.Cluster.Cordon(r.Context(), r.PathValue("node"), on, drain); err != nil {
-				return nil, err
-			}
-			return d.Cluster.Describe(r.Context(), r.PathValue("node"))
+			return d.Cluster.Cordon(r.Context(), r.PathValue("node"), on, drain)
 		})
 	}
 	mux.HandleFunc("POST /api/v1/cluster/nodes/{node}/cordon", order(true, false))

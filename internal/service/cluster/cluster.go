@@ -262,6 +262,10 @@ func (s *Service) Describe(ctx context.Context, node string) (Node, error) {
 	if err := s.deps.Auth.Authorize(ctx, DescribeNode, s.arn(node)); err != nil {
 		return Node{}, err
 	}
+	return s.find(ctx, node)
+}
+
+func (s *Service) find(ctx context.Context, node string) (Node, error) {
 	for _, n := range s.look(ctx) {
 		if n.Name == node {
 			return n, nil
@@ -315,20 +319,24 @@ func (s *Service) nodes() []Node {
 
 // Cordon orders a node to take no new work, and with drain to end what it has; off takes the
 // order back. The order holds until then.
-func (s *Service) Cordon(ctx context.Context, node string, on, drain bool) error {
+func (s *Service) Cordon(ctx context.Context, node string, on, drain bool) (Node, error) {
 	if err := s.deps.Auth.Authorize(ctx, CordonNode, s.arn(node)); err != nil {
-		return err
+		return Node{}, err
 	}
-	if !slices.ContainsFunc(s.look(ctx), func(n Node) bool { return n.Name == node }) {
-		return NoSuchNode.Field("node", "there is no node %q", node)
+	if _, err := s.find(ctx, node); err != nil {
+		return Node{}, err
 	}
-	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		if on {
 			return s.orders.Put(tx, node, &order{Cordoned: true, Drain: drain, Since: tx.Now()})
 		}
 		_, err := s.orders.Delete(tx, node)
 		return err
 	})
+	if err != nil {
+		return Node{}, err
+	}
+	return s.find(ctx, node)
 }
 
 // Forget removes a node that is down from the list, with the orders to it.
