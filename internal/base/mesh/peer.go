@@ -109,7 +109,8 @@ func (m *Mesh) arrive(theirs *hello, ses *yamux.Session) *peer {
 		p = &peer{Peer: Peer{Node: theirs.Node, Session: theirs.Session, Address: theirs.Address, Version: theirs.Version, Since: time.Now()},
 			id: theirs.Session, news: make(chan message, castQueue)}
 		m.peers[theirs.Node] = p
-		m.running.Go(func() { m.tellNews(p) })
+		news := p.news // p may have left again when it is told
+		m.running.Go(func() { m.tellNews(p.Node, news) })
 		m.deps.Log.Info("a node is connected", "node", p.Node, "address", p.Address, "version", p.Version)
 		m.stir()
 	}
@@ -187,22 +188,19 @@ func (m *Mesh) stream(ctx context.Context, node string, o opening) (*yamux.Strea
 	return nil, NoPeer.New("node %q is not connected", node)
 }
 
-// tellNews sends casts to a peer, in order.
-func (m *Mesh) tellNews(p *peer) {
+// tellNews sends casts to a peer, in order, until news is closed.
+func (m *Mesh) tellNews(node string, news <-chan message) {
 	var s *yamux.Stream
 	defer func() {
 		if s != nil {
 			_ = s.Close() // the peer is gone
 		}
 	}()
-	m.mu.Lock()
-	news := p.news
-	m.mu.Unlock()
 	for n := range news {
-		for attempt := range 2 {
+		for range 2 {
 			if s == nil {
 				var err error
-				if s, err = m.stream(m.ctx, p.Node, opening{Kind: "cast"}); err != nil {
+				if s, err = m.stream(m.ctx, node, opening{Kind: "cast"}); err != nil {
 					break // lost, as casts may be
 				}
 			}
@@ -211,7 +209,6 @@ func (m *Mesh) tellNews(p *peer) {
 			}
 			_ = s.Close() // another connection may do
 			s = nil
-			_ = attempt
 		}
 	}
 }
