@@ -1,19 +1,14 @@
 package node_test
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
-	"sluice.dev/sluice/internal/base/config"
-	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/base/store/dbtest"
-	"sluice.dev/sluice/internal/node"
 )
 
 // A copy of a node's data directory that is started beside it under the same name does not
@@ -22,31 +17,11 @@ func TestACopiedDataDirectoryIsNotTheNode(t *testing.T) {
 	database := dbtest.Postgres(t).URL
 	first, second := freePorts(t, nil), 0
 	second = freePorts(t, []int{first})
-	// run runs a node until it is ready or ends; the error is why it ended.
 	run := func(data string, base int) (end func(), err error) {
-		c := node.Defaults()
-		c.Data = data
-		if err := config.Load(c, "", []string{"SLUICE_CLUSTER_ENABLED=true", "SLUICE_CLUSTER_DISCOVERY=tcp-fixed", "SLUICE_CLUSTER_NODE=a",
+		_, stop, err := begin(t, data, clock.System{}, []string{"SLUICE_CLUSTER_ENABLED=true", "SLUICE_CLUSTER_DISCOVERY=tcp-fixed", "SLUICE_CLUSTER_NODE=a",
 			fmt.Sprintf("SLUICE_CLUSTER_HOSTS=127.0.0.1[%d]", base+8), fmt.Sprint("SLUICE_PORT_BASE=", base),
-			"SLUICE_STORE_URL=" + database, "SLUICE_ROOT_PASSPHRASE=cluster secret"}); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ready, ended := make(chan handout.Endpoints, 1), make(chan error, 1)
-		go func() {
-			ended <- node.RunAt(ctx, c, clock.System{}, io.Discard, func(e handout.Endpoints) { ready <- e })
-		}()
-		end = func() {
-			cancel()
-			<-ended
-		}
-		select {
-		case <-ready:
-			return end, nil
-		case err := <-ended:
-			cancel()
-			return nil, err
-		}
+			"SLUICE_STORE_URL=" + database, "SLUICE_ROOT_PASSPHRASE=cluster secret"})
+		return func() { _ = stop() }, err // how it ends is not the matter here
 	}
 	data, copied := t.TempDir(), t.TempDir()
 	end, err := run(data, first)

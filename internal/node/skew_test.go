@@ -15,13 +15,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/base/lease"
@@ -43,49 +43,52 @@ type member struct {
 	end       func() // has it stop, and waits for it
 }
 
-// startMember starts a node by a clock of its own.
-func startMember(t *testing.T, name string, by time.Duration, environ []string) *member {
+// begin runs a node in the test's process until it is ready, or has ended; the error is why it
+// ended. The end of a node has it stop, and returns how it did, however often it is asked.
+func begin(t *testing.T, data string, by clock.Clock, environ []string) (at handout.Endpoints, end func() error, err error) {
 	t.Helper()
 	c := node.Defaults()
-	c.Data = t.TempDir()
-	if err := config.Load(c, "", append(environ, "SLUICE_CLUSTER_NODE="+name)); err != nil {
+	c.Data = data
+	if err := config.Load(c, "", environ); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan handout.Endpoints, 1), make(chan error, 1)
 	go func() {
-		ended <- node.RunAt(ctx, c, skewed(by), io.Discard, func(e handout.Endpoints) { ready <- e })
+		ended <- node.RunAt(ctx, c, by, io.Discard, func(e handout.Endpoints) { ready <- e })
 	}()
-	m := &member{t: t, name: name}
-	stopped := false
-	m.end = func() {
-		if cancel(); stopped {
-			return
-		}
-		stopped = true
-		if err := <-ended; err != nil {
-			t.Errorf("node %s ended: %v", name, err)
-		}
-	}
+	end = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
 	select {
-	case m.endpoints = <-ready:
+	case at = <-ready:
+		return at, end, nil
 	case err := <-ended:
+		cancel()
+		return at, nil, err
+	}
+}
+
+// startMember starts a node by a clock of its own.
+func startMember(t *testing.T, name string, by time.Duration, environ []string) *member {
+	t.Helper()
+	data := t.TempDir()
+	at, end, err := begin(t, data, skewed(by), append(environ, "SLUICE_CLUSTER_NODE="+name))
+	if err != nil {
 		t.Fatalf("node %s: %v", name, err)
 	}
+	m := &member{t: t, name: name, endpoints: at, end: func() {
+		if err := end(); err != nil {
+			t.Errorf("node %s ended: %v", name, err)
+		}
+	}}
 	t.Cleanup(m.end)
-	raw, err := os.ReadFile(filepath.Join(c.Data, "credentials"))
+	_, root, err := handout.Read(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(raw)) {
-		k, v, _ := strings.Cut(line, "=")
-		switch strings.TrimSpace(k) {
-		case "aws_access_key_id":
-			m.id = strings.TrimSpace(v)
-		case "aws_secret_access_key":
-			m.key = strings.TrimSpace(v)
-		}
-	}
+	m.id, m.key = root.ID, root.Secret
 	return m
 }
 
