@@ -1,11 +1,11 @@
 package acceptance_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -37,25 +37,27 @@ func TestAnAgentIsEnrolledByTheCommandOfANode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := plat.Start(t, plat.Options{Env: append(env, "SLUICE_EDGE_REQUIRE_CERTIFICATE=true", "SLUICE_CONSOLE_CLIENT_AUTH=want")})
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 30 * time.Second}
-			call := func(method, path, body string, out any) {
-				t.Helper()
+			call := func(method, path, body string, out any) error {
 				req, err := http.NewRequest(method, n.Endpoints.Console+path, strings.NewReader(body))
 				if err != nil {
-					t.Fatal(err)
+					return err
 				}
 				req.SetBasicAuth(n.Root.ID, n.Root.Secret)
 				req.Header.Set("Content-Type", "application/json")
 				resp, err := client.Do(req)
 				if err != nil {
-					t.Fatal(err)
+					return err
 				}
 				defer resp.Body.Close()
-				if err := json.NewDecoder(resp.Body).Decode(out); err != nil || resp.StatusCode != 200 {
-					t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
+				if resp.StatusCode != 200 {
+					return fmt.Errorf("%s %s: %s", method, path, resp.Status)
 				}
+				return json.NewDecoder(resp.Body).Decode(out)
 			}
 			var c struct{ Command, CAFingerprint, AgentID string }
-			call("POST", "/efm/api/agent-deployer/generateCommand", `{"agentClass":"pumps"}`, &c)
+			if err := call("POST", "/efm/api/agent-deployer/generateCommand", `{"agentClass":"pumps"}`, &c); err != nil {
+				t.Fatal(err)
+			}
 			words := strings.Fields(strings.ReplaceAll(c.Command, "'", ""))
 			if len(words) != 9 || strings.Join(words[:3], " ") != "sluice agent enroll" || words[7] != "--ca-fingerprint" || words[8] != c.CAFingerprint {
 				t.Fatal(c.Command)
@@ -75,36 +77,19 @@ func TestAnAgentIsEnrolledByTheCommandOfANode(t *testing.T) {
 			if out, err := enrol(words[8]); err != nil || !strings.Contains(out, c.AgentID) { // the token is not used up
 				t.Fatalf("%v %s", err, out)
 			}
-			cmd := plat.Command(nil, "agent", "--data", data, "--heartbeat", "100ms")
-			var log bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &log, &log
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait() // it was killed
-				if t.Failed() {
-					t.Log(log.String())
-				}
-			})
-			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			plat.StartAgent(t, data, "--heartbeat", "100ms")
+			plat.Until(t, "the agent reports", func() error {
 				var agents struct {
 					Agents []struct{ ID string }
 				}
-				req, _ := http.NewRequest("GET", n.Endpoints.Console+"/efm/api/agents?agentClass=pumps", nil)
-				req.SetBasicAuth(n.Root.ID, n.Root.Secret)
-				if resp, err := client.Do(req); err == nil {
-					_ = json.NewDecoder(resp.Body).Decode(&agents) // there is no such class yet
-					_ = resp.Body.Close()
+				if err := call("GET", "/efm/api/agents?agentClass=pumps", "", &agents); err != nil {
+					return err // there is no such class yet
 				}
-				if len(agents.Agents) == 1 && agents.Agents[0].ID == c.AgentID {
-					return
+				if len(agents.Agents) != 1 || agents.Agents[0].ID != c.AgentID {
+					return fmt.Errorf("%+v", agents)
 				}
-				if time.Now().After(deadline) {
-					t.Fatal("the agent does not report")
-				}
-			}
+				return nil
+			})
 		})
 	}
 }
