@@ -27,24 +27,11 @@ import (
 	"sluice.dev/sluice/internal/api/console"
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/clock"
-	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/lease"
-	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/edge"
 	"sluice.dev/sluice/internal/service/edge/edgetest"
 )
-
-// rights lets root do everything, and others what they are called after.
-type rights struct{}
-
-func (rights) Authorize(ctx context.Context, action name.Action, resource name.ARN, _ ...name.Attr) error {
-	who, _ := caller.From(ctx)
-	if who.Root || who.UserName == string(action)+" "+resource.Resource {
-		return nil
-	}
-	return (&fault.Reason{Kind: fault.Denied, Name: "AccessDenied"}).New("Access Denied")
-}
 
 func as(t testing.TB, user string) context.Context {
 	return caller.With(t.Context(), caller.Identity{Root: user == "root", UserName: user, ARN: user})
@@ -124,7 +111,7 @@ func start(t testing.TB, url, who string, secure bool, cfg edge.Config, front c2
 	}
 	cfg.Node = who
 	n := &node{TB: t, ca: newAuthority(t), url: url}
-	n.edge = edge.New(cfg, edge.Deps{Store: st, Auth: rights{}, Leases: keeper, Clock: clock.System{}, Authority: n.ca, Log: log})
+	n.edge = edge.New(cfg, edge.Deps{Store: st, Auth: edgetest.Rights{}, Leases: keeper, Clock: clock.System{}, Authority: n.ca, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context) error{st.Run, keeper.Run, n.edge.Run} {

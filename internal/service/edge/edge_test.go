@@ -15,24 +15,12 @@ import (
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/lease"
-	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/base/store/dbtest"
 	"sluice.dev/sluice/internal/service/edge"
 	"sluice.dev/sluice/internal/service/edge/edgetest"
 	"sluice.dev/sluice/internal/service/edge/flow"
 )
-
-// allow lets root do everything, and others what they are called after.
-type allow struct{}
-
-func (allow) Authorize(ctx context.Context, action name.Action, resource name.ARN, _ ...name.Attr) error {
-	who, _ := caller.From(ctx)
-	if who.Root || who.UserName == string(action)+" "+resource.Resource {
-		return nil
-	}
-	return (&fault.Reason{Kind: fault.Denied, Name: "AccessDenied"}).New("Access Denied")
-}
 
 // as is a context of a caller.
 func as(t testing.TB, user string) context.Context {
@@ -106,7 +94,7 @@ func (m *mesh) start(t testing.TB, url, name string, c edge.Config, ttl time.Dur
 	}
 	n := &node{store: s, clock: new(clock)}
 	c.Node = name
-	n.Service = edge.New(c, edge.Deps{Store: s, Auth: allow{}, Leases: k, Peers: link{m, name}, Clock: n.clock, Log: log})
+	n.Service = edge.New(c, edge.Deps{Store: s, Auth: edgetest.Rights{}, Leases: k, Peers: link{m, name}, Clock: n.clock, Log: log})
 	m.mu.Lock()
 	m.nodes[name] = n.Service
 	m.mu.Unlock()
