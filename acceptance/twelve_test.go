@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"sluice.dev/sluice/acceptance/plat"
+	"sluice.dev/sluice/internal/base/handout"
 )
 
 // twelve is the cluster of the example's recipe.
@@ -117,11 +118,7 @@ func TestTwelveNodesByTheRecipe(t *testing.T) {
 
 	// A bucket made at one gate is seen at another, while the data node has it.
 	aws := func(node string, args ...string) (string, error) {
-		var at plat.Endpoints
-		raw, err := os.ReadFile(filepath.Join(w.dir, node, "endpoints.json"))
-		if err == nil {
-			err = json.Unmarshal(raw, &at)
-		}
+		at, _, err := handout.Read(filepath.Join(w.dir, node))
 		if err != nil {
 			t.Fatal(err)
 		}
