@@ -62,6 +62,14 @@ func Region(ctx context.Context) string {
 	return "us-east-1"
 }
 
+// WithRegion returns ctx for a call that concerns a resource of another region than the one the request
+// was signed for, as when a bucket's service uses a key of the bucket's region.
+func WithRegion(ctx context.Context, region string) context.Context {
+	r := RequestOf(ctx)
+	r.Region = region
+	return WithRequest(ctx, r)
+}
+
 // Ledger records which actions were authorised in the course of one call, so that a
 // front can prove that an operation was not served without its check.
 type Ledger struct {

@@ -31,6 +31,11 @@ func (a ARN) String() string {
 	return "arn:aws:" + a.Service + ":" + a.Region + ":" + a.Account + ":" + a.Resource
 }
 
+// Within reports whether the ARN names a resource of the service in the region and the account.
+func (a ARN) Within(service, region, account string) bool {
+	return a.Service == service && a.Region == region && a.Account == account
+}
+
 // ParseARN reads an ARN of any partition.
 func ParseARN(s string) (ARN, error) {
 	parts := strings.SplitN(s, ":", 6)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/name"
 )
 
@@ -88,7 +89,7 @@ func (s *Service) GenerateDataKey(ctx context.Context, ref string, n int, contex
 	return plain, blob, s.arn(d.Region, id), err
 }
 
-// NewDataKey makes a data key under the key ref as the caller in ctx; with an empty ref,
+// NewDataKey makes a data key under the key ref of ctx's region as the caller in ctx; with an empty ref,
 // under the platform key, which everybody may use through a service.
 func (s *Service) NewDataKey(ctx context.Context, ref string, context []byte) (plain [32]byte, wrapped []byte, key name.ARN, err error) {
 	var id string
@@ -118,7 +119,8 @@ func (s *Service) OpenDataKey(ctx context.Context, wrapped, context []byte) (pla
 		return plain, NoKey.New("the key %s that sealed this no longer exists", id)
 	}
 	if !d.Managed {
-		if err := s.deps.Auth.Authorize(ctx, "kms:Decrypt", s.arn(d.Region, id)); err != nil {
+		// The key may be of another region than the request: conditions on the region are about the key's.
+		if err := s.deps.Auth.Authorize(caller.WithRegion(ctx, d.Region), "kms:Decrypt", s.arn(d.Region, id)); err != nil {
 			return plain, err
 		}
 	}

@@ -78,15 +78,16 @@ func (s *Service) CreateKey(ctx context.Context, description string) (Key, error
 	return out, err
 }
 
-// resolve finds a key by id, key ARN, alias name or alias ARN.
+// resolve finds a key of the caller's region by id, key ARN, alias name or alias ARN. A key of another region
+// does not exist for the call, whatever form names it (KMS API reference, DescribeKey).
 func (s *Service) resolve(ctx context.Context, r store.Reader, ref string) (string, *keyDoc, error) {
 	region, id := caller.Region(ctx), ref
 	if strings.HasPrefix(ref, "arn:") {
 		a, err := name.ParseARN(ref)
-		if err != nil || a.Service != "kms" || a.Account != s.cfg.Account {
+		if err != nil || !a.Within("kms", region, s.cfg.Account) {
 			return "", nil, NoKey.Field("KeyId", "Invalid arn %s", ref)
 		}
-		region, id = a.Region, strings.TrimPrefix(a.Resource, "key/")
+		id = strings.TrimPrefix(a.Resource, "key/")
 	}
 	if strings.HasPrefix(id, "alias/") {
 		alias, ok := s.records.aliases.Get(r, aliasKey(region, id))
@@ -96,7 +97,7 @@ func (s *Service) resolve(ctx context.Context, r store.Reader, ref string) (stri
 		id = alias.Key
 	}
 	d, ok := s.records.keys.Get(r, id)
-	if !ok {
+	if !ok || d.Region != region {
 		return "", nil, NoKey.Field("KeyId", "Key '%s' does not exist", s.arn(region, id))
 	}
 	return id, d, nil

@@ -60,4 +60,6 @@ func (a *Area) Create(ctx context.Context, key string, body io.Reader) error {
 }
 
 // Delete removes an object; that it was not there is no error.
-func (a *Area) Delete(_ context.Context, key string) error { return a.s.remove(a.doc, key) }
+func (a *Area) Delete(_ context.Context, key string) error {
+	return a.s.remove(a.doc, key, DeleteCondition{})
+}

@@ -29,6 +29,8 @@ type Encryption struct {
 	Key string // id, ARN or alias; empty is the platform's
 }
 
+var regionForm = regexp.MustCompile(`^[a-zA-Z0-9-]{1,64}$`)
+
 var bucketForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 // checkBucketName applies the rules of the S3 user guide, "General purpose bucket naming rules".
@@ -65,8 +67,7 @@ func (s *Service) bucketNow(ctx context.Context, bucket string, action name.Acti
 	return s.bucket(ctx, s.deps.Store.Snapshot(), bucket, action, resource, attrs...)
 }
 
-// CreateBucket makes a bucket in a region; made reports whether it is new. Making one's own
-// bucket again in the same region changes nothing.
+// CreateBucket makes a bucket in the caller's region. region, where it is given, must be that one.
 func (s *Service) CreateBucket(ctx context.Context, bucket, region string) error {
 	if err := s.deps.Auth.Authorize(ctx, "s3:CreateBucket", bucketARN(bucket)); err != nil {
 		return err
@@ -74,8 +75,16 @@ func (s *Service) CreateBucket(ctx context.Context, bucket, region string) error
 	if err := checkBucketName(bucket); err != nil {
 		return err
 	}
-	if region == "" {
-		region = caller.Region(ctx)
+	here := caller.Region(ctx)
+	switch {
+	case region == "":
+		region = here
+	case !regionForm.MatchString(region):
+		return InvalidLocation.Field("LocationConstraint", "The specified location-constraint is not valid")
+	case region == "EU" && here == "eu-west-1": // what S3 called it first
+		region = here
+	case region != here:
+		return OtherLocation.Field("LocationConstraint", "The %s location constraint is incompatible for the region specific endpoint this request was sent to: it is signed for %s.", region, here)
 	}
 	return s.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		if _, ok := s.records.buckets.Get(tx, bucket); ok {
@@ -83,6 +92,16 @@ func (s *Service) CreateBucket(ctx context.Context, bucket, region string) error
 		}
 		return s.records.buckets.Insert(tx, bucket, &bucketDoc{ID: uuid.NewString(), Region: region, Created: s.deps.Clock.Now().UTC()})
 	})
+}
+
+// RegionOf returns the region of a bucket, for fronts to send a client there that signed for another one. It
+// asks no right: S3 tells the region of a bucket to anybody with a signature.
+func (s *Service) RegionOf(bucket string) (region string, ok bool) {
+	d, ok := s.records.buckets.Get(s.deps.Store.Snapshot(), bucket)
+	if !ok || d.Internal {
+		return "", false
+	}
+	return d.Region, true
 }
 
 // Buckets lists the account's buckets by name.

@@ -228,11 +228,11 @@ type Completion struct {
 func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c Completion) (Info, error) {
 	d, u, err := s.upload(ctx, bucket, key, id, "s3:PutObject")
 	if err != nil {
-		return Info{}, err
+		return s.completed(d, key, id, err)
 	}
 	list := c.Parts
 	if len(list) == 0 {
-		return Info{}, InvalidPart.Field("Parts", "You must specify at least one part")
+		return Info{}, NoParts.Field("Parts", "You must specify at least one part")
 	}
 	for i := 1; i < len(list); i++ {
 		if list[i].Number <= list[i-1].Number {
@@ -243,9 +243,9 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c 
 	mu.Lock()
 	defer mu.Unlock()
 	if _, err := s.getUpload(d.ID, id); err != nil {
-		return Info{}, err // it ended while this call waited
+		return s.completed(d, key, id, err) // it ended while this call waited
 	}
-	o := &object{Modified: s.deps.Clock.Now().UTC().Truncate(time.Millisecond), Headers: u.Headers, User: u.User,
+	o := &object{Upload: id, Modified: s.deps.Clock.Now().UTC().Truncate(time.Millisecond), Headers: u.Headers, User: u.User,
 		KMS: u.KMS, KeyARN: u.KeyARN, Wrapped: u.Wrapped}
 	received := map[int]*uploadPart{}
 	for number, p := range s.scanParts(ctx, d.ID, id, &err) {
@@ -296,6 +296,22 @@ func (s *Service) CompleteUpload(ctx context.Context, bucket, key, id string, c 
 	}
 	for _, p := range received { // parts the list left out
 		s.bytes.drop(p.Part)
+	}
+	return o.info(key), nil
+}
+
+// completed returns the object that the upload has made already, so that a client whose answer was lost may
+// complete it again; otherwise why the upload is not there.
+func (s *Service) completed(d *bucketDoc, key, id string, missing error) (Info, error) {
+	if !NoUpload.Is(missing) {
+		return Info{}, missing
+	}
+	o, err := s.getObject(d.ID, key)
+	switch {
+	case err != nil:
+		return Info{}, err
+	case o == nil || o.Upload == "" || o.Upload != id:
+		return Info{}, missing
 	}
 	return o.info(key), nil
 }

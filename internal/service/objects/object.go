@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/name"
 )
 
@@ -121,7 +122,8 @@ func (s *Service) newDataKey(ctx context.Context, d *bucketDoc, key string, chos
 	if e.KMS {
 		ref = e.Key
 	}
-	plain, wrapped, keyARN, err := s.deps.Keys.NewDataKey(ctx, ref, keyContext(d.ID, key))
+	plain, wrapped, keyARN, err := s.deps.Keys.NewDataKey(caller.WithRegion(ctx, d.Region), ref, // a bucket's keys are of its region
+		keyContext(d.ID, key))
 	if e.KMS {
 		arn = keyARN.String()
 	}
@@ -352,20 +354,48 @@ func (s *Service) pinned(d *bucketDoc, key string, o *object) (*object, error) {
 	}
 }
 
-// Delete removes an object; that it was not there is no error.
-func (s *Service) Delete(ctx context.Context, bucket, key string) error {
+// DeleteCondition is what must hold of an object for it to be deleted. The zero DeleteCondition always holds.
+type DeleteCondition struct {
+	Version  string     // the version to delete: empty or "null", as no other exists without versioning
+	ETag     string     // without quotes; * is any
+	Size     *int64     // bytes
+	Modified *time.Time // to the second
+}
+
+func (c DeleteCondition) check(present *object) error {
+	switch {
+	case c.ETag == "" && c.Size == nil && c.Modified == nil:
+		return nil
+	case present == nil:
+		return NoObject.Field("Key", "The specified key does not exist.")
+	case c.ETag != "" && c.ETag != "*" && c.ETag != present.ETag,
+		c.Size != nil && *c.Size != present.Size,
+		c.Modified != nil && !present.Modified.Truncate(time.Second).Equal(c.Modified.Truncate(time.Second)):
+		return PreconditionFailed.New("At least one of the pre-conditions you specified did not hold")
+	}
+	return nil
+}
+
+// Delete removes an object; that it was not there is no error, unless a condition needs it.
+func (s *Service) Delete(ctx context.Context, bucket, key string, c DeleteCondition) error {
 	d, err := s.bucketNow(ctx, bucket, "s3:DeleteObject", objectARN(bucket, key))
 	if err != nil {
 		return err
 	}
-	return s.remove(d, key)
+	if c.Version != "" && c.Version != "null" {
+		return NoVersion.Field("VersionId", "The specified version does not exist: the bucket has no versions.")
+	}
+	return s.remove(d, key, c)
 }
 
-func (s *Service) remove(d *bucketDoc, key string) error {
+func (s *Service) remove(d *bucketDoc, key string, c DeleteCondition) error {
 	mu := s.lock(d.ID, key)
 	mu.Lock()
 	defer mu.Unlock()
 	o, err := s.getObject(d.ID, key)
+	if err == nil {
+		err = c.check(o)
+	}
 	if err != nil || o == nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestAgainstAMap(t *testing.T) {
 			}
 			model[key] = data
 		case 4:
-			if err := b.Delete(b.ctx(), "bucket", key); err != nil {
+			if err := b.Delete(b.ctx(), "bucket", key, objects.DeleteCondition{}); err != nil {
 				t.Fatal(err)
 			}
 			delete(model, key)
@@ -102,7 +102,7 @@ func TestAgainstAMap(t *testing.T) {
 		}
 	}
 	for key := range model {
-		if err := b.Delete(b.ctx(), "bucket", key); err != nil {
+		if err := b.Delete(b.ctx(), "bucket", key, objects.DeleteCondition{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestReadersKeepWhatTheyOpened(t *testing.T) {
 		case "overwritten":
 			err = b.put("k", noise(2, n))
 		default:
-			err = b.Delete(b.ctx(), "bucket", "k")
+			err = b.Delete(b.ctx(), "bucket", "k", objects.DeleteCondition{})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestReadersWritersAndTheReclaimer(t *testing.T) {
 					t.Error(err)
 				}
 				if i%7 == 0 {
-					if err := b.Delete(b.ctx(), "bucket", key); err != nil {
+					if err := b.Delete(b.ctx(), "bucket", key, objects.DeleteCondition{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -262,7 +262,8 @@ func TestUploadOfParts(t *testing.T) {
 	if _, _, err := b.PutPart(b.ctx(), "bucket", "k", u.ID, 9, bytes.NewReader(noise(5, 2<<20)), nil); err != nil { // left out
 		t.Fatal(err)
 	}
-	if _, err := b.CompleteUpload(b.ctx(), "bucket", "k", u.ID, objects.Completion{Parts: list, Size: int64(len(whole))}); err != nil {
+	made, err := b.CompleteUpload(b.ctx(), "bucket", "k", u.ID, objects.Completion{Parts: list, Size: int64(len(whole))})
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.reopen()
@@ -276,8 +277,12 @@ func TestUploadOfParts(t *testing.T) {
 			t.Fatalf("[%d,%d]: read %d bytes, %v", from, to, len(got), err)
 		}
 	}
-	if _, err := b.CompleteUpload(b.ctx(), "bucket", "k", u.ID, objects.Completion{Parts: list, Size: -1}); !objects.NoUpload.Is(err) {
-		t.Fatalf("completing again: %v", err)
+	// The answer may have been lost: completing again returns the object, as long as it is the upload's.
+	if again, err := b.CompleteUpload(b.ctx(), "bucket", "k", u.ID, objects.Completion{Parts: list, Size: -1}); err != nil || again.ETag != made.ETag {
+		t.Fatalf("completing again: %q and %v, want %q", again.ETag, err, made.ETag)
+	}
+	if _, err := b.CompleteUpload(b.ctx(), "bucket", "other", u.ID, objects.Completion{Parts: list, Size: -1}); !objects.NoUpload.Is(err) {
+		t.Fatalf("completing under another key: %v", err)
 	}
 	if n := len(b.files()); n != 4 { // of the three large parts, and the common one
 		t.Errorf("%d segments, want 4", n)
@@ -356,7 +361,7 @@ func TestPutsAgainstDeleteBucket(t *testing.T) {
 		both.Wait()
 		switch {
 		case put == nil && objects.BucketNotEmpty.Is(deleted):
-			if err := errors.Join(b.Delete(b.ctx(), "short-lived", "k"), b.DeleteBucket(b.ctx(), "short-lived")); err != nil {
+			if err := errors.Join(b.Delete(b.ctx(), "short-lived", "k", objects.DeleteCondition{}), b.DeleteBucket(b.ctx(), "short-lived")); err != nil {
 				t.Fatal(err)
 			}
 		case objects.NoBucket.Is(put) && deleted == nil:

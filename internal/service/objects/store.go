@@ -41,6 +41,7 @@ type object struct {
 	KeyARN   string            `json:"a,omitempty"`
 	Wrapped  []byte            `json:"w"`
 	Parts    []part            `json:"p,omitempty"`
+	Upload   string            `json:"i,omitempty"` // the multipart upload that made it
 }
 
 // part is a run of frames.

@@ -271,7 +271,9 @@ type Got struct {
 
 // GetRecords reads from a position of ShardIterator or of an earlier answer.
 func (s *Service) GetRecords(ctx context.Context, p Position, limit int) (Got, error) {
-	ctx = caller.WithRequest(ctx, func() caller.Request { r := caller.RequestOf(ctx); r.Region = p.Region; return r }())
+	if p.Region != caller.Region(ctx) {
+		return Got{}, InvalidArgument.Field("ShardIterator", "Invalid ShardIterator: it was issued in the region %s", p.Region)
+	}
 	d, err := s.find(ctx, s.deps.Store.Snapshot(), p.Name, "kinesis:GetRecords")
 	if err != nil {
 		return Got{}, err

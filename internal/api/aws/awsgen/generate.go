@@ -16,6 +16,9 @@ import (
 
 // generate returns the source of shapes_gen.go.
 func generate(m *model.Model, pkg, service string, ops []string) ([]byte, error) {
+	for _, name := range open[pkg] {
+		m.Shapes[name].Enum = nil
+	}
 	g := &generator{Model: m, pkg: pkg, ops: ops, input: map[string]bool{}, output: map[string]bool{}}
 	if err := g.reach(); err != nil {
 		return nil, err

@@ -8,6 +8,11 @@ var namespaces = map[string]string{
 	"s3": "http://s3.amazonaws.com/doc/2006-03-01/",
 }
 
+// open are the enumerations of a model that are not closed here: any region name is accepted.
+var open = map[string][]string{
+	"s3": {"BucketLocationConstraint"},
+}
+
 var roots = map[string]map[string]string{
 	"s3": {
 		"CompleteMultipartUpload": "CompleteMultipartUploadResult",

@@ -70,10 +70,20 @@ type Service struct {
 	// protocol says for their kind.
 	Codes map[*fault.Reason]Code
 
+	// Elements says, by error code, which member of the request S3's error document repeats: the name of
+	// the XML element and that of the member (S3 API reference, "Error responses").
+	Elements map[string]Element
+
 	// Elsewhere, if not nil, gets every request to the API as it came, to pass it on to the
 	// node that serves it, which authenticates it. Nothing else of the Service is used then,
 	// but API and Codes to answer with the error that Elsewhere returns.
 	Elsewhere func(w http.ResponseWriter, r *http.Request) error
+}
+
+// Element is an XML element of an error document that repeats a member of the request.
+type Element struct {
+	Name   string // BucketName
+	Member string // Bucket
 }
 
 // Code is an error code of an API with its HTTP status.

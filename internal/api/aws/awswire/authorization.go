@@ -36,6 +36,10 @@ func authorizationOf(h http.Header, query url.Values) (authorization, error) {
 		return headerAuthorization(h, header)
 	case query.Has("X-Amz-Algorithm") || query.Has("X-Amz-Signature"):
 		return queryAuthorization(query)
+	case query.Has("AWSAccessKeyId") || query.Has("Signature"):
+		return authorization{}, version2()
+	case formData(h):
+		return authorization{}, failf(postForm, "A form upload is not served here: send the object with PUT, signed with %s, or by a URL presigned with it.", algorithm)
 	default:
 		return authorization{}, failf(noSignature, "Missing Authentication Token")
 	}
@@ -61,9 +65,24 @@ func headerAuthorization(h http.Header, header string) (a authorization, err err
 	return a, a.checkDate()
 }
 
+// version2 refuses Signature Version 2 and names the setting by which the usual clients leave it.
+func version2() error {
+	return failf(oldSignature, "The authorization mechanism you have provided is not supported. Please use %s. "+
+		"(AWS CLI: aws configure set default.s3.signature_version s3v4; boto3: Config(signature_version='s3v4'); s3cmd: signature_v2 = False)", algorithm)
+}
+
+// formData reports whether the body is an HTML form with files, which carries its signature in its fields.
+func formData(h http.Header) bool {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "multipart/form-data")
+}
+
 // parse reads the header's own three parts.
 func (a *authorization) parse(header string) error {
 	scheme, rest, _ := strings.Cut(header, " ")
+	if scheme == "AWS" {
+		return version2()
+	}
 	if scheme != algorithm {
 		return failf(malformedAuth, "Unsupported authorization type: only %s is supported", algorithm)
 	}

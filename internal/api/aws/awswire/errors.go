@@ -16,6 +16,8 @@ type Error struct {
 	Status  int    // of HTTP
 	Field   string // the member at fault, where one is
 
+	Elements [][2]string // further elements of S3's error document: name and text
+
 	Query  string      // the code for query clients, where it differs
 	Header http.Header // sent along, such as ETag with 304
 	cause  error       // for the log

@@ -8,6 +8,8 @@ type failure uint8
 const (
 	noSignature     failure = iota + 1 // nothing says who calls
 	malformedAuth                      // the Authorization header cannot be read
+	oldSignature                       // Signature Version 2, which is not accepted
+	postForm                           // an upload by an HTML form, which is not served
 	malformedParams                    // the X-Amz- parameters of a presigned URL cannot be read
 	wrongSignature
 	unsignedHeader // a header that must be signed is not
@@ -76,6 +78,8 @@ var failureCodes = map[failure][families]wording{
 	//               query                                              ec2                                     json                                                rest-json                                           s3
 	noSignature:     {{"MissingAuthenticationToken", 403}, {"AuthFailure", 401}, {"MissingAuthenticationTokenException", 400}, {"MissingAuthenticationTokenException", 403}, {"AccessDenied", 403}},
 	malformedAuth:   {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"AuthorizationHeaderMalformed", 400}},
+	oldSignature:    {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"InvalidRequest", 400}},
+	postForm:        {{"MissingAuthenticationToken", 403}, {"AuthFailure", 401}, {"MissingAuthenticationTokenException", 400}, {"MissingAuthenticationTokenException", 403}, {"NotImplemented", 501}},
 	malformedParams: {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"AuthorizationQueryParametersError", 400}},
 	wrongSignature:  {{"SignatureDoesNotMatch", 403}, {"AuthFailure", 401}, {"InvalidSignatureException", 400}, {"InvalidSignatureException", 403}, {"SignatureDoesNotMatch", 403}},
 	unsignedHeader:  {{"SignatureDoesNotMatch", 403}, {"AuthFailure", 401}, {"InvalidSignatureException", 400}, {"InvalidSignatureException", 403}, {"AccessDenied", 403}},

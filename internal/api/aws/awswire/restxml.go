@@ -102,8 +102,11 @@ func (x restXML) writeError(a *API, e *Error, m *message) {
 	w.open("Error", "")
 	w.element("Code", e.Code)
 	w.element("Message", e.Message)
-	if e.Field != "" {
+	if e.Field != "" && e.Code == "InvalidArgument" {
 		w.element("ArgumentName", e.Field)
+	}
+	for _, x := range e.Elements {
+		w.element(x[0], x[1])
 	}
 	w.element("Resource", m.resource)
 	w.element("RequestId", m.requestID)

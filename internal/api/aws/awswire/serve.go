@@ -1,6 +1,7 @@
 package awswire
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -37,6 +38,7 @@ var pipeline = []struct {
 
 // ServeHTTP serves one call.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	inviteEmpty(w, r)
 	w, r, done := paced(w, r)
 	defer done()
 	c := &call{server: s, w: w, r: r, ctx: r.Context(), began: s.clock.Now(), id: newUUID(), m: newMessage()}
@@ -244,7 +246,7 @@ func (s *server) invoke(c *call) (err error) {
 				cause: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	ctx := caller.With(c.ctx, c.credential.Identity)
+	ctx := caller.With(context.WithValue(c.ctx, urlKey{}, c.url()), c.credential.Identity)
 	ctx = caller.WithRequest(ctx, caller.Request{ID: c.id, Region: c.auth.scope.region, SourceIP: sourceIP(c.r)})
 	ctx, c.ledger = caller.WithLedger(ctx)
 	c.out, err = c.handler.call(ctx, c.in.Addr().Interface())
@@ -306,6 +308,9 @@ func (s *server) errorMessage(c *call, err error, m *message) *Error {
 		api, svc = c.front.API, &c.front.Service
 	}
 	e := wireError(c.protocol, svc, err)
+	if c.protocol == S3 && len(e.Elements) == 0 {
+		e.Elements = c.elements(e.Code)
+	}
 	m.status = e.Status
 	for k, v := range e.Header {
 		m.header[http.CanonicalHeaderKey(k)] = v
@@ -316,6 +321,22 @@ func (s *server) errorMessage(c *call, err error, m *message) *Error {
 		m.header.Del("Content-Type")
 	}
 	return e
+}
+
+// elements returns what the error document repeats of the request.
+func (c *call) elements(code string) [][2]string {
+	if c.front == nil || !c.in.IsValid() {
+		return nil
+	}
+	x, ok := c.front.Elements[code]
+	if !ok {
+		return nil
+	}
+	v, ok := present(c.in.FieldByName(x.Member))
+	if !ok || v.Kind() != reflect.String {
+		return nil
+	}
+	return [][2]string{{x.Name, v.String()}}
 }
 
 // send writes the answer; an error says that a stream broke off.

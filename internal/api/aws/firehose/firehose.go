@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/segment"
@@ -53,12 +54,23 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// resource returns what stands behind the prefix in an ARN of a service.
-func resource(member, arn, service, prefix string) (string, error) {
+// resource returns what stands behind the prefix in an ARN of a service. A regional resource must be of the
+// caller's region and account; a bucket's ARN has neither.
+func resource(ctx context.Context, member, arn, service, prefix string) (string, error) {
 	a, err := name.ParseARN(arn)
 	rest, ok := strings.CutPrefix(a.Resource, prefix)
 	if err != nil || a.Service != service || !ok || rest == "" {
 		return "", delivery.InvalidArgument.Field(member, "%s is not the ARN that %s needs", arn, member)
+	}
+	region, account := caller.Region(ctx), ""
+	if who, ok := caller.From(ctx); ok {
+		account = who.Account
+	}
+	if service == "s3" {
+		region, account = "", ""
+	}
+	if !a.Within(service, region, account) {
+		return "", delivery.InvalidArgument.Field(member, "%s is not of the region and account of this call, as %s must be", arn, member)
 	}
 	return rest, nil
 }
@@ -105,7 +117,7 @@ func (f front) CreateDeliveryStream(ctx context.Context, in *CreateDeliveryStrea
 	case kind != "KinesisStreamAsSource" && in.KinesisStreamSourceConfiguration != nil:
 		return nil, delivery.InvalidArgument.Field("DeliveryStreamType", "a source goes with the type KinesisStreamAsSource")
 	case in.KinesisStreamSourceConfiguration != nil:
-		if o.Source, err = resource("KinesisStreamARN", *in.KinesisStreamSourceConfiguration.KinesisStreamARN, "kinesis", "stream/"); err != nil {
+		if o.Source, err = resource(ctx, "KinesisStreamARN", *in.KinesisStreamSourceConfiguration.KinesisStreamARN, "kinesis", "stream/"); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +125,7 @@ func (f front) CreateDeliveryStream(ctx context.Context, in *CreateDeliveryStrea
 	if err != nil {
 		return nil, err
 	}
-	if o.Bucket, err = resource("BucketARN", *d.BucketARN, "s3", ""); err != nil {
+	if o.Bucket, err = resource(ctx, "BucketARN", *d.BucketARN, "s3", ""); err != nil {
 		return nil, err
 	}
 	if e := d.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {

@@ -1,9 +1,12 @@
 package kinesis
 
 import (
+	"context"
 	"strconv"
+	"strings"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/page"
@@ -50,20 +53,27 @@ var codes = map[*fault.Reason]awswire.Code{
 	segment.DiskFull:        {Code: "ProvisionedThroughputExceededException", Status: 400},
 }
 
-// streamName takes the stream's name from the two members that may name it.
-func streamName(stream, arn *string) (string, error) {
-	switch {
-	case stream != nil:
-		return *stream, nil
-	case arn != nil:
-		a, err := name.ParseARN(*arn)
-		const prefix = "stream/"
-		if err != nil || len(a.Resource) <= len(prefix) || a.Resource[:len(prefix)] != prefix {
-			return "", streams.InvalidArgument.Field("StreamARN", "%s is not the ARN of a stream", *arn)
+// streamName takes the stream's name from the two members that may name it. An ARN of another region or
+// account names no stream that this call can reach.
+func streamName(ctx context.Context, stream, arn *string) (string, error) {
+	if arn == nil {
+		if stream == nil {
+			return "", streams.InvalidArgument.Field("StreamName", "Either StreamARN or StreamName must be provided.")
 		}
-		return a.Resource[len(prefix):], nil
+		return *stream, nil
 	}
-	return "", streams.InvalidArgument.Field("StreamName", "Either StreamARN or StreamName must be provided.")
+	a, err := name.ParseARN(*arn)
+	of, ok := strings.CutPrefix(a.Resource, "stream/")
+	who, _ := caller.From(ctx)
+	switch {
+	case err != nil || !ok || of == "" || a.Service != "kinesis":
+		return "", streams.InvalidArgument.Field("StreamARN", "%s is not the ARN of a stream", *arn)
+	case stream != nil && *stream != of:
+		return "", streams.InvalidArgument.Field("StreamARN", "StreamARN %s and StreamName %s name two streams", *arn, *stream)
+	case !a.Within("kinesis", caller.Region(ctx), who.Account):
+		return "", streams.NoStream.Field("StreamARN", "Stream %s is not found in region %s of account %s.", *arn, caller.Region(ctx), who.Account)
+	}
+	return of, nil
 }
 
 // Sequence numbers are offsets counted from one, as a sequence number is never 0 in a record.

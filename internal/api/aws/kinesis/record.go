@@ -18,7 +18,7 @@ func value(p *string) string {
 // PutRecord ignores SequenceNumberForOrdering, which asks for what is always so: one
 // producer's records that wait for each other are in order.
 func (f front) PutRecord(ctx context.Context, in *PutRecordInput) (*PutRecordOutput, error) {
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (f front) PutRecord(ctx context.Context, in *PutRecordInput) (*PutRecordOut
 const maxPutBytes = 10 << 20
 
 func (f front) PutRecords(ctx context.Context, in *PutRecordsInput) (*PutRecordsOutput, error) {
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (f front) PutRecords(ctx context.Context, in *PutRecordsInput) (*PutRecords
 }
 
 func (f front) GetShardIterator(ctx context.Context, in *GetShardIteratorInput) (*GetShardIteratorOutput, error) {
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (f front) DeleteStream(ctx context.Context, in *DeleteStreamInput) (*Delete
 	if err := awswire.Only(in, "StreamName", "StreamARN", "EnforceConsumerDeletion"); err != nil {
 		return nil, err
 	}
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func shards(all []streams.Shard, after *string, limit int) ([]Shard, bool) {
 }
 
 func (f front) DescribeStream(ctx context.Context, in *DescribeStreamInput) (*DescribeStreamOutput, error) {
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (f front) DescribeStream(ctx context.Context, in *DescribeStreamInput) (*De
 }
 
 func (f front) DescribeStreamSummary(ctx context.Context, in *DescribeStreamSummaryInput) (*DescribeStreamSummaryOutput, error) {
-	stream, err := streamName(in.StreamName, in.StreamARN)
+	stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (f front) ListShards(ctx context.Context, in *ListShardsInput) (*ListShards
 		}
 		in.ExclusiveStartShardId = &p.After
 	} else {
-		stream, err := streamName(in.StreamName, in.StreamARN)
+		stream, err := streamName(ctx, in.StreamName, in.StreamARN)
 		if err != nil {
 			return nil, err
 		}

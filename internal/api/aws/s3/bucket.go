@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"net/url"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/base/caller"
@@ -49,7 +48,7 @@ func (f front) ListBuckets(ctx context.Context, in *ListBucketsInput) (*ListBuck
 }
 
 func (f front) CreateBucket(ctx context.Context, in *CreateBucketInput) (*CreateBucketOutput, error) {
-	if err := accept(ctx, in, nil, "ACL", "CreateBucketConfiguration", "ObjectOwnership"); err != nil {
+	if err := f.accept(ctx, in, nil, nil, "ACL", "CreateBucketConfiguration", "ObjectOwnership"); err != nil {
 		return nil, err
 	}
 	if err := defaults(in.ACL, nil); err != nil {
@@ -70,16 +69,16 @@ func (f front) CreateBucket(ctx context.Context, in *CreateBucketInput) (*Create
 }
 
 func (f front) HeadBucket(ctx context.Context, in *HeadBucketInput) (*HeadBucketOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	b, err := f.objects.Bucket(ctx, *in.Bucket, "s3:ListBucket")
 	return &HeadBucketOutput{BucketRegion: &b.Region}, err
 }
 
-// GetBucketLocation leaves the location of us-east-1 empty, as S3 does.
+// GetBucketLocation leaves the location of us-east-1 empty, and answers in every region, as S3 does.
 func (f front) GetBucketLocation(ctx context.Context, in *GetBucketLocationInput) (*GetBucketLocationOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner); err != nil {
+	if err := f.accept(ctx, in, nil, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	b, err := f.objects.Bucket(ctx, *in.Bucket, "s3:GetBucketLocation")
@@ -91,14 +90,14 @@ func (f front) GetBucketLocation(ctx context.Context, in *GetBucketLocationInput
 }
 
 func (f front) DeleteBucket(ctx context.Context, in *DeleteBucketInput) (*DeleteBucketOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	return &DeleteBucketOutput{}, f.objects.DeleteBucket(ctx, *in.Bucket)
 }
 
 func (f front) PutBucketEncryption(ctx context.Context, in *PutBucketEncryptionInput) (*PutBucketEncryptionOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "ContentMD5", "ChecksumAlgorithm", "ServerSideEncryptionConfiguration"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "ContentMD5", "ChecksumAlgorithm", "ServerSideEncryptionConfiguration"); err != nil {
 		return nil, err
 	}
 	rules := in.ServerSideEncryptionConfiguration.Rules
@@ -114,7 +113,7 @@ func (f front) PutBucketEncryption(ctx context.Context, in *PutBucketEncryptionI
 }
 
 func (f front) GetBucketEncryption(ctx context.Context, in *GetBucketEncryptionInput) (*GetBucketEncryptionOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	e, err := f.objects.Encryption(ctx, *in.Bucket)
@@ -130,7 +129,7 @@ func (f front) GetBucketEncryption(ctx context.Context, in *GetBucketEncryptionI
 }
 
 func (f front) DeleteBucketEncryption(ctx context.Context, in *DeleteBucketEncryptionInput) (*DeleteBucketEncryptionOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	return &DeleteBucketEncryptionOutput{}, f.objects.ResetEncryption(ctx, *in.Bucket)
@@ -142,7 +141,7 @@ func coder(encoding *string) (func(string) *string, error) {
 	case "":
 		return func(s string) *string { return &s }, nil
 	case "url":
-		return func(s string) *string { return new(url.QueryEscape(s)) }, nil
+		return func(s string) *string { return new(awswire.Escape(s)) }, nil
 	}
 	return nil, objects.InvalidArgument.Field("EncodingType", "Invalid Encoding Method specified in Request")
 }
@@ -177,7 +176,7 @@ func maxKeys(asked *int64) (int, error) {
 }
 
 func (f front) ListObjectsV2(ctx context.Context, in *ListObjectsV2Input) (*ListObjectsV2Output, error) {
-	err := accept(ctx, in, in.ExpectedBucketOwner, "Delimiter", "EncodingType", "MaxKeys", "Prefix", "ContinuationToken", "FetchOwner", "StartAfter")
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Delimiter", "EncodingType", "MaxKeys", "Prefix", "ContinuationToken", "FetchOwner", "StartAfter")
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +223,7 @@ func (f front) ListObjectsV2(ctx context.Context, in *ListObjectsV2Input) (*List
 }
 
 func (f front) ListObjects(ctx context.Context, in *ListObjectsInput) (*ListObjectsOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "Delimiter", "EncodingType", "Marker", "MaxKeys", "Prefix"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Delimiter", "EncodingType", "Marker", "MaxKeys", "Prefix"); err != nil {
 		return nil, err
 	}
 	code, err := coder(in.EncodingType)

@@ -41,7 +41,7 @@ func typeName(algorithm string, composite bool) *string {
 }
 
 func (f front) CreateMultipartUpload(ctx context.Context, in *CreateMultipartUploadInput) (*CreateMultipartUploadOutput, error) {
-	err := accept(ctx, in, in.ExpectedBucketOwner, "ACL", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType",
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "ACL", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType",
 		"Expires", "Key", "Metadata", "ServerSideEncryption", "StorageClass", "SSEKMSKeyId", "BucketKeyEnabled", "ChecksumAlgorithm", "ChecksumType")
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (f front) CreateMultipartUpload(ctx context.Context, in *CreateMultipartUpl
 }
 
 func (f front) UploadPart(ctx context.Context, in *UploadPartInput) (*UploadPartOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, append(checksumMembers, "Body", "ContentLength", "Key", "PartNumber", "UploadId")...); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, append(checksumMembers, "Body", "ContentLength", "Key", "PartNumber", "UploadId")...); err != nil {
 		return nil, err
 	}
 	sum := verified(in.Body)
@@ -94,7 +94,7 @@ func partChecksum(p *CompletedPart) string {
 }
 
 func (f front) CompleteMultipartUpload(ctx context.Context, in *CompleteMultipartUploadInput) (*CompleteMultipartUploadOutput, error) {
-	err := accept(ctx, in, in.ExpectedBucketOwner, "Key", "MultipartUpload", "UploadId", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME",
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Key", "MultipartUpload", "UploadId", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME",
 		"ChecksumSHA1", "ChecksumSHA256", "ChecksumType", "MpuObjectSize", "IfMatch", "IfNoneMatch")
 	if err != nil {
 		return nil, err
@@ -125,21 +125,21 @@ func (f front) CompleteMultipartUpload(ctx context.Context, in *CompleteMultipar
 		return nil, err
 	}
 	s := sumsOf(o.Checksum)
-	out := &CompleteMultipartUploadOutput{Bucket: in.Bucket, Key: in.Key, Location: new("/" + *in.Bucket + "/" + *in.Key), ETag: quoted(o.ETag),
+	out := &CompleteMultipartUploadOutput{Bucket: in.Bucket, Key: in.Key, Location: new(awswire.ResourceURL(ctx)), ETag: quoted(o.ETag),
 		ChecksumCRC32: s.CRC32, ChecksumCRC32C: s.CRC32C, ChecksumCRC64NVME: s.CRC64NVME, ChecksumSHA1: s.SHA1, ChecksumSHA256: s.SHA256, ChecksumType: s.Type}
 	out.ServerSideEncryption, out.SSEKMSKeyId = sealed(o.KMS, o.KeyARN)
 	return out, nil
 }
 
 func (f front) AbortMultipartUpload(ctx context.Context, in *AbortMultipartUploadInput) (*AbortMultipartUploadOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "Key", "UploadId"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Key", "UploadId"); err != nil {
 		return nil, err
 	}
 	return &AbortMultipartUploadOutput{}, f.objects.AbortUpload(ctx, *in.Bucket, *in.Key, *in.UploadId)
 }
 
 func (f front) ListParts(ctx context.Context, in *ListPartsInput) (*ListPartsOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "Key", "UploadId", "MaxParts", "PartNumberMarker"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Key", "UploadId", "MaxParts", "PartNumberMarker"); err != nil {
 		return nil, err
 	}
 	limit, err := maxKeys(in.MaxParts)
@@ -165,7 +165,7 @@ func (f front) ListParts(ctx context.Context, in *ListPartsInput) (*ListPartsOut
 }
 
 func (f front) ListMultipartUploads(ctx context.Context, in *ListMultipartUploadsInput) (*ListMultipartUploadsOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "EncodingType", "MaxUploads", "Prefix", "KeyMarker", "UploadIdMarker"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "EncodingType", "MaxUploads", "Prefix", "KeyMarker", "UploadIdMarker"); err != nil {
 		return nil, err
 	}
 	code, err := coder(in.EncodingType)

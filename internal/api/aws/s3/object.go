@@ -18,7 +18,7 @@ import (
 var checksumMembers = []string{"ChecksumAlgorithm", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256", "ContentMD5"}
 
 func (f front) PutObject(ctx context.Context, in *PutObjectInput) (*PutObjectOutput, error) {
-	err := accept(ctx, in, in.ExpectedBucketOwner, append(checksumMembers, "ACL", "Body", "CacheControl", "ContentDisposition", "ContentEncoding",
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, append(checksumMembers, "ACL", "Body", "CacheControl", "ContentDisposition", "ContentEncoding",
 		"ContentLanguage", "ContentLength", "ContentType", "Expires", "IfMatch", "IfNoneMatch", "Key", "Metadata", "ServerSideEncryption",
 		"StorageClass", "SSEKMSKeyId", "BucketKeyEnabled")...)
 	if err != nil {
@@ -104,11 +104,14 @@ func readConditions(o objects.Info, ifMatch, ifNoneMatch *string, since, unless 
 	return nil
 }
 
-var readMembers = []string{"Key", "Range", "IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince", "ChecksumMode",
+var readMembers = []string{"Key", "VersionId", "Range", "IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince", "ChecksumMode",
 	"ResponseCacheControl", "ResponseContentDisposition", "ResponseContentEncoding", "ResponseContentLanguage", "ResponseContentType", "ResponseExpires"}
 
 func (f front) GetObject(ctx context.Context, in *GetObjectInput) (*GetObjectOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, readMembers...); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, readMembers...); err != nil {
+		return nil, err
+	}
+	if err := current(in.VersionId); err != nil {
 		return nil, err
 	}
 	o, err := f.objects.Open(ctx, *in.Bucket, *in.Key, parseRange(in.Range))
@@ -148,7 +151,10 @@ func (f front) GetObject(ctx context.Context, in *GetObjectInput) (*GetObjectOut
 }
 
 func (f front) HeadObject(ctx context.Context, in *HeadObjectInput) (*HeadObjectOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, readMembers...); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, readMembers...); err != nil {
+		return nil, err
+	}
+	if err := current(in.VersionId); err != nil {
 		return nil, err
 	}
 	o, err := f.objects.Head(ctx, *in.Bucket, *in.Key)
@@ -173,15 +179,17 @@ func (f front) HeadObject(ctx context.Context, in *HeadObjectInput) (*HeadObject
 }
 
 func (f front) DeleteObject(ctx context.Context, in *DeleteObjectInput) (*DeleteObjectOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "Key"); err != nil {
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Key", "VersionId", "IfMatch", "IfMatchLastModifiedTime", "IfMatchSize")
+	if err != nil {
 		return nil, err
 	}
-	return &DeleteObjectOutput{}, f.objects.Delete(ctx, *in.Bucket, *in.Key)
+	return &DeleteObjectOutput{}, f.objects.Delete(ctx, *in.Bucket, *in.Key, objects.DeleteCondition{
+		Version: value(in.VersionId), ETag: unquoted(value(in.IfMatch)), Size: in.IfMatchSize, Modified: in.IfMatchLastModifiedTime})
 }
 
 // DeleteObjects deletes each for itself, and tells of those it could not.
 func (f front) DeleteObjects(ctx context.Context, in *DeleteObjectsInput) (*DeleteObjectsOutput, error) {
-	if err := accept(ctx, in, in.ExpectedBucketOwner, "Delete", "ChecksumAlgorithm"); err != nil {
+	if err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "Delete", "ChecksumAlgorithm"); err != nil {
 		return nil, err
 	}
 	if n := len(in.Delete.Objects); n == 0 || n > 1000 {
@@ -190,10 +198,8 @@ func (f front) DeleteObjects(ctx context.Context, in *DeleteObjectsInput) (*Dele
 	out := &DeleteObjectsOutput{}
 	for i := range in.Delete.Objects {
 		id := &in.Delete.Objects[i]
-		err := awswire.Only(id, "Key")
-		if err == nil {
-			err = f.objects.Delete(ctx, *in.Bucket, *id.Key)
-		}
+		err := f.objects.Delete(ctx, *in.Bucket, *id.Key, objects.DeleteCondition{
+			Version: value(id.VersionId), ETag: unquoted(value(id.ETag)), Size: id.Size, Modified: id.LastModifiedTime})
 		if objects.NoBucket.Is(err) {
 			return nil, err
 		}
@@ -204,20 +210,33 @@ func (f front) DeleteObjects(ctx context.Context, in *DeleteObjectsInput) (*Dele
 				code = c.Code
 			} else if fault.KindOf(err) == fault.Denied {
 				code = "AccessDenied"
-			} else if fault.KindOf(err) == fault.Unsupported {
-				code = "NotImplemented"
 			}
-			out.Errors = append(out.Errors, Error{Key: id.Key, Code: &code, Message: new(fault.MessageOf(err))})
+			out.Errors = append(out.Errors, Error{Key: id.Key, VersionId: id.VersionId, Code: &code, Message: new(fault.MessageOf(err))})
 		case !value(in.Delete.Quiet):
-			out.Deleted = append(out.Deleted, DeletedObject{Key: id.Key})
+			out.Deleted = append(out.Deleted, DeletedObject{Key: id.Key, VersionId: id.VersionId})
 		}
 	}
 	return out, nil
 }
 
+// sourceError names the source of a copy where it is the source that does not exist; the request's own members
+// name the destination.
+func sourceError(err error, bucket, key string) error {
+	e := &awswire.Error{Status: http.StatusNotFound, Message: fault.MessageOf(err)}
+	switch {
+	case objects.NoObject.Is(err):
+		e.Code, e.Elements = codes[objects.NoObject].Code, [][2]string{{"Key", key}}
+	case objects.NoBucket.Is(err):
+		e.Code, e.Elements = codes[objects.NoBucket].Code, [][2]string{{"BucketName", bucket}}
+	default:
+		return err
+	}
+	return e
+}
+
 // CopyObject reads and writes: the copy has its own data key under the destination's rules.
 func (f front) CopyObject(ctx context.Context, in *CopyObjectInput) (*CopyObjectOutput, error) {
-	err := accept(ctx, in, in.ExpectedBucketOwner, "ACL", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType",
+	err := f.accept(ctx, in, in.Bucket, in.ExpectedBucketOwner, "ACL", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType",
 		"CopySource", "CopySourceIfMatch", "CopySourceIfNoneMatch", "CopySourceIfModifiedSince", "CopySourceIfUnmodifiedSince", "Expires", "IfMatch",
 		"IfNoneMatch", "Key", "Metadata", "MetadataDirective", "ServerSideEncryption", "StorageClass", "SSEKMSKeyId", "BucketKeyEnabled",
 		"TaggingDirective", "ExpectedSourceBucketOwner")
@@ -230,17 +249,18 @@ func (f front) CopyObject(ctx context.Context, in *CopyObjectInput) (*CopyObject
 	if err := defaults(in.ACL, in.StorageClass); err != nil {
 		return nil, err
 	}
-	source, err := url.PathUnescape(strings.TrimPrefix(*in.CopySource, "/"))
+	path, version, _ := strings.Cut(*in.CopySource, "?versionId=")
+	if err := current(&version); err != nil {
+		return nil, err
+	}
+	source, err := url.PathUnescape(strings.TrimPrefix(path, "/"))
 	bucket, key, ok := strings.Cut(source, "/")
 	if err != nil || !ok || key == "" {
 		return nil, objects.InvalidArgument.Field("CopySource", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
 	}
-	if _, _, versioned := strings.Cut(*in.CopySource, "?versionId="); versioned {
-		return nil, awswire.Unserved.Field("CopySource", "versions are not served yet")
-	}
 	o, err := f.objects.Open(ctx, bucket, key, objects.Range{})
 	if err != nil {
-		return nil, err
+		return nil, sourceError(err, bucket, key)
 	}
 	defer func() { _ = o.Body.Close() }() // read only
 	err = readConditions(o.Info, in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince)
@@ -248,6 +268,9 @@ func (f front) CopyObject(ctx context.Context, in *CopyObjectInput) (*CopyObject
 		return nil, objects.PreconditionFailed.New("At least one of the pre-conditions you specified did not hold")
 	}
 	opt := objects.PutOptions{Headers: o.Headers, User: o.User}
+	if bucket == *in.Bucket && key == *in.Key && value(in.MetadataDirective) != "REPLACE" && in.ServerSideEncryption == nil && in.StorageClass == nil {
+		return nil, objects.CopyUnchanged.New("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
 	if value(in.MetadataDirective) == "REPLACE" {
 		opt.Headers = headersOf(in.ContentType, in.ContentEncoding, in.ContentLanguage, in.ContentDisposition, in.CacheControl, in.Expires)
 		opt.User = in.Metadata

@@ -3,6 +3,8 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
@@ -25,7 +27,7 @@ var _ Operations = front{}
 // New returns the API over s.
 func New(s *objects.Service, tokens *page.Tokens) awswire.Service {
 	svc := Service(front{s, tokens})
-	svc.Resources, svc.Codes = resources, codes
+	svc.Resources, svc.Codes, svc.Elements = resources, codes, elements
 	return svc
 }
 
@@ -57,6 +59,11 @@ var resources = map[string][]name.Action{
 var codes = map[*fault.Reason]awswire.Code{
 	objects.NoBucket:           {Code: "NoSuchBucket", Status: 404},
 	objects.NoObject:           {Code: "NoSuchKey", Status: 404},
+	objects.NoVersion:          {Code: "NoSuchVersion", Status: 404},
+	objects.NoParts:            {Code: "MalformedXML", Status: 400},
+	objects.CopyUnchanged:      {Code: "InvalidRequest", Status: 400},
+	objects.InvalidLocation:    {Code: "InvalidLocationConstraint", Status: 400},
+	objects.OtherLocation:      {Code: "IllegalLocationConstraintException", Status: 400},
 	objects.NoUpload:           {Code: "NoSuchUpload", Status: 404},
 	objects.BucketExists:       {Code: "BucketAlreadyOwnedByYou", Status: 409},
 	objects.BucketNotEmpty:     {Code: "BucketNotEmpty", Status: 409},
@@ -78,6 +85,16 @@ var codes = map[*fault.Reason]awswire.Code{
 	kms.NoKey:                  {Code: "KMS.NotFoundException", Status: 400},
 	kms.KeyDisabled:            {Code: "KMS.DisabledException", Status: 400},
 	page.BadToken:              {Code: "InvalidArgument", Status: 400},
+}
+
+var elements = map[string]awswire.Element{
+	"NoSuchBucket":            {Name: "BucketName", Member: "Bucket"},
+	"BucketAlreadyOwnedByYou": {Name: "BucketName", Member: "Bucket"},
+	"BucketNotEmpty":          {Name: "BucketName", Member: "Bucket"},
+	"InvalidBucketName":       {Name: "BucketName", Member: "Bucket"},
+	"NoSuchKey":               {Name: "Key", Member: "Key"},
+	"NoSuchVersion":           {Name: "Key", Member: "Key"},
+	"NoSuchUpload":            {Name: "UploadId", Member: "UploadId"},
 }
 
 func value[T any](p *T) (v T) {
@@ -109,9 +126,29 @@ func ours(ctx context.Context, expected *string) error {
 }
 
 // accept checks what every operation has in common: that it is asked for nothing it does
-// not do, and for a bucket of this account.
-func accept(ctx context.Context, in any, expectedOwner *string, served ...string) error {
-	return errors.Join(awswire.Only(in, append(served, "Bucket", "ExpectedBucketOwner", "RequestPayer")...), ours(ctx, expectedOwner))
+// not do, and for a bucket of this account and of the region that the request is signed for.
+func (f front) accept(ctx context.Context, in any, bucket, expectedOwner *string, served ...string) error {
+	return errors.Join(awswire.Only(in, append(served, "Bucket", "ExpectedBucketOwner", "RequestPayer")...), ours(ctx, expectedOwner), f.here(ctx, bucket))
+}
+
+// here refuses a bucket of another region than the call's. The error names the bucket's region, from which
+// clients sign again (S3 API reference, "Error responses": AuthorizationHeaderMalformed).
+func (f front) here(ctx context.Context, bucket *string) error {
+	region, ok := f.objects.RegionOf(value(bucket))
+	if !ok || region == caller.Region(ctx) {
+		return nil
+	}
+	return &awswire.Error{Code: "AuthorizationHeaderMalformed", Status: http.StatusBadRequest,
+		Message:  fmt.Sprintf("The authorization header is malformed; the region '%s' is wrong; expecting '%s'", caller.Region(ctx), region),
+		Elements: [][2]string{{"Region", region}}, Header: http.Header{"X-Amz-Bucket-Region": {region}}}
+}
+
+// current refuses a version of an object other than the one there is: "null", as no bucket has versions yet.
+func current(version *string) error {
+	if v := value(version); v != "" && v != "null" {
+		return awswire.Unserved.Field("VersionId", "versions are not served yet")
+	}
+	return nil
 }
 
 // defaults refuses an access control list or storage class other than the one everything has.
