@@ -138,9 +138,10 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 }
 
-// mayShare lets the fronts of AWS APIs use their common wire, and a front its own parts.
+// mayShare lets the fronts of AWS APIs use their common wire, every front what HTTP listeners have in common,
+// and a front its own parts.
 func mayShare(from, to string) bool {
-	if strings.HasPrefix(from, "aws/") && to == "aws/awswire" {
+	if strings.HasPrefix(from, "aws/") && to == "aws/awswire" || to == "webserver" {
 		return true
 	}
 	return strings.HasPrefix(to, from+"/") || strings.HasPrefix(from, to+"/")

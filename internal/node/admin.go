@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
@@ -26,12 +27,23 @@ type adminIdentity struct {
 	signatures  *awswire.Signatures
 }
 
+var clearText = &fault.Reason{Kind: fault.Unauthenticated, Name: "PlainTextCredentials"}
+
+// fromHere reports whether a request comes from this machine.
+func fromHere(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return err == nil && loopback(host)
+}
+
 var wrongKey = &fault.Reason{Kind: fault.Unauthenticated, Name: "InvalidCredentials"}
 
 func (a adminIdentity) identify(r *http.Request) (caller.Identity, error) {
 	key, secret, basic := r.BasicAuth()
 	if !basic {
 		return a.signatures.Verify(r, a.service, maxAdminBody)
+	}
+	if r.TLS == nil && !fromHere(r) {
+		return caller.Identity{}, clearText.New("Basic credentials are not taken over plain HTTP from another machine: use HTTPS (tls: true), or sign the request with AWS4-HMAC-SHA256")
 	}
 	c, err := a.credentials.Lookup(r.Context(), key)
 	switch kind := fault.KindOf(err); {

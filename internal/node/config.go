@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -64,6 +65,11 @@ type Config struct {
 		Declarative     string `yaml:"declarative_config" scope:"node" doc:"file in Kong's declarative format, read at the start and whenever it changes; with database: off"`
 		DeclarativeText string `yaml:"declarative_config_string" doc:"the same as text"`
 	} `yaml:"kong"`
+	HTTP struct {
+		Hosts       string `yaml:"allowed_hosts" doc:"names of the node, separated by commas, that clients of its APIs may use in URLs, beside addresses, localhost, names without a dot and names under .local, .internal and .test; *.example.com is every name below"`
+		Origins     string `yaml:"allowed_origins" doc:"origins of web pages, separated by commas, that may use the Kong Admin API and the console from a browser, as https://console.example.com; no other page gets CORS headers or may change anything"`
+		Connections int    `yaml:"max_connections" scope:"node" doc:"connections that each API's listener (Kong Admin, AWS, SQL, console, status) may have; 0: a sixteenth of the files that the process may open, for the console an eighth"`
+	} `yaml:"http"`
 	Gate struct {
 		RouterFlavor    string `yaml:"router_flavor" doc:"how routes are written: traditional_compatible, expressions, or traditional, where path_handling v1 acts"`
 		DebugHeader     bool   `yaml:"allow_debug_header" doc:"tell a request with Kong-Debug: 1 the route and the service it was taken for"`
@@ -141,6 +147,14 @@ func (c *Config) complete() error {
 	c.Data = data
 	if !name.ValidAccount(c.Account) {
 		return config.Invalid.Field("account", "account is twelve digits, not %q", c.Account)
+	}
+	if c.HTTP.Connections < 0 || c.HTTP.Connections > 0 && c.HTTP.Connections < reservedConnections*2 {
+		return config.Invalid.Field("http.max_connections", "http.max_connections is 0 or at least %d, not %d", reservedConnections*2, c.HTTP.Connections)
+	}
+	for origin := range listed(c.HTTP.Origins) {
+		if u, err := url.Parse(origin); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.TrimSuffix(u.Path, "/") != "" || u.RawQuery != "" {
+			return config.Invalid.Field("http.allowed_origins", "http.allowed_origins: %q is no origin, as https://console.example.com is", origin)
+		}
 	}
 	if c.Region == "" {
 		return config.Invalid.Field("region", "region is empty")

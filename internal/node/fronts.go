@@ -85,7 +85,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 		Services: []awswire.Service{
 			sts.New(), awsiam.New(s.iam, tokens), awskms.New(s.kms, tokens), datas[0], datas[1], datas[2],
 		},
-		Credentials: credentials{s.iam}, Clock: b.clock, Log: b.log,
+		Credentials: credentials{s.iam}, Clock: b.clock, Log: b.log, Hosts: c.browser().KnowsHost,
 		Observe: func(call awswire.Call) {
 			m.called(call)
 			if call.Identity.AccessKeyID != "" {
@@ -137,7 +137,18 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	if s.local != nil {
 		detail["deliveries"] = func() any { return s.local.delivery.Deliveries() }
 	}
-	f.status = status.New(status.Deps{Registry: m.registry, Jobs: b.jobs.States, CA: ca.pem(),
+	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
+	mayLook := func(r *http.Request) error {
+		if fromHere(r) {
+			return nil
+		}
+		r, err := console.Identified(r, operators)
+		if err == nil {
+			_, err = s.cluster.service.Describe(r.Context(), s.cluster.service.Self())
+		}
+		return err
+	}
+	f.status = status.New(status.Deps{Registry: m.registry, Allow: mayLook, Jobs: b.jobs.States, CA: ca.pem(),
 		Healthy: func() error { return errors.Join(b.guard.Check(), s.cluster.service.Ready()) },
 		Detail:  detail,
 		Components: map[string]func() error{"diskSpace": b.guard.Check, "cluster": s.cluster.service.Ready, "db": func() error {
@@ -146,8 +157,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 			}
 			return nil
 		}}})
-	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
-	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath}, efm.Deps{Edge: s.edge, Fingerprint: fingerprint(f.consoleTLS),
+	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath, Origins: c.browser().Origins}, efm.Deps{Edge: s.edge, Fingerprint: fingerprint(f.consoleTLS),
 		Identify: func(r *http.Request) (*http.Request, error) { return console.Identified(r, operators) },
 		Fail:     func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
 	if err != nil {

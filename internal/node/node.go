@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"sluice.dev/sluice/internal/api/kong"
+	"sluice.dev/sluice/internal/api/webserver"
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/base/obs"
@@ -165,35 +167,39 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		})
 	}
 	var web []*http.Server
+	browser := c.browser()
+	apiTLS := f.tls
+	if !c.TLS {
+		apiTLS = nil
+	}
 	for _, h := range []struct {
 		name    string
 		handler http.Handler
 		ln      net.Listener
-	}{{"Kong Admin API", f.kong, l.kong}, {"AWS APIs", fromClient(f.aws), l.aws}, {"console", f.console, l.console}, {"status", f.status, l.status}} {
-		if c.Cluster.Enabled && h.ln != l.status && h.ln != l.console {
+		tls     *tls.Config
+		share   int
+		fresh   bool // it must have seen what other nodes committed before the call
+	}{
+		{"Kong Admin API", browser.Protect(f.kong, kong.Refuse), l.kong, apiTLS, apiShare, true},
+		{"AWS APIs", fromClient(f.aws), l.aws, apiTLS, apiShare, true},
+		{"console", protected(browser, f.console), l.console, f.consoleTLS, consoleShare, false},
+		{"status", protected(browser, f.status), l.status, apiTLS, apiShare, false},
+	} {
+		if c.Cluster.Enabled && h.fresh {
 			h.handler = fresh(b.store, h.handler)
 		}
-		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-			ErrorLog: discardLog()}
-		ln := h.ln
-		switch {
-		case ln == l.console:
-			if f.consoleTLS != nil {
-				ln = tls.NewListener(ln, f.consoleTLS)
-			}
-		case c.TLS:
-			ln = tls.NewListener(ln, f.tls)
-		}
-		web = append(web, srv)
-		start(h.name, func() error { return srv.Serve(ln) })
+		srv := newWebServer(h.handler, h.ln, c.limits(h.name, h.share, b.log), h.tls)
+		web = append(web, srv.Server)
+		start(h.name, func() error { return srv.Serve(srv.ln) })
 	}
+	sqlListener := webserver.Listen(l.sql, c.limits("SQL", apiShare, b.log))
 	plain := l.proxy
 	start("gateway", func() error { return f.proxy.Serve(running, plain, l.proxyTLS) })
 	l.flows.serve(running, f.proxy, start)
 	there := elsewhere{s.cluster.mesh, c.Cluster.DataNode}
 	switch {
 	case s.local == nil:
-		start("SQL", func() error { return there.serveSQL(running, l.sql, b.log) })
+		start("SQL", func() error { return there.serveSQL(running, sqlListener, b.log) })
 	case s.cluster.mesh != nil:
 		start("SQL for other nodes", func() error { return f.sql.Serve(running, s.cluster.peerSQL) })
 		srv := &http.Server{Handler: fromPeer(f.aws), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: discardLog()}
@@ -201,7 +207,7 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		start("AWS APIs for other nodes", func() error { return srv.Serve(s.cluster.peerAWS) })
 		fallthrough
 	default:
-		start("SQL", func() error { return f.sql.Serve(running, l.sql) })
+		start("SQL", func() error { return f.sql.Serve(running, sqlListener) })
 	}
 	ready()
 

@@ -3,6 +3,7 @@ package efm
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/service/edge"
@@ -12,6 +13,8 @@ import (
 type Config struct {
 	// Context is the path that all of EFM's are under, such as /efm.
 	Context string
+	// Origins are of web pages that may use the API beside those of its own host.
+	Origins []string
 }
 
 // Deps is what the front works with.
@@ -45,6 +48,11 @@ type front struct {
 // New returns the handler of {context}/api.
 func New(c Config, d Deps) (http.Handler, error) {
 	f := &front{cfg: c, deps: d, origin: http.NewCrossOriginProtection()}
+	for _, o := range c.Origins {
+		if err := f.origin.AddTrustedOrigin(strings.TrimSuffix(o, "/")); err != nil {
+			return nil, err
+		}
+	}
 	table := f.table()
 	var err error
 	if f.spec, err = document(c.Context+"/api", table); err != nil {

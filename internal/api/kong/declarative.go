@@ -1,20 +1,26 @@
 package kong
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/declarative"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
 
-// maxDeclaration bounds the body of a whole configuration.
-const maxDeclaration = 256 << 20
+// maxDeclaration bounds the body of a whole configuration; a large one is worth returning its memory for.
+const (
+	maxDeclaration   = 256 << 20
+	largeDeclaration = 16 << 20
+)
 
 // readOnly refuses changes of single entities where there is no database.
 func (a *api) readOnly(method string, path []string) answer {
@@ -55,7 +61,7 @@ func (a *api) config() endpoint {
 			}
 			return ok(map[string]any{"config": string(text)})
 		}),
-		http.MethodPost: only(func(r *request) answer {
+		http.MethodPost: only(a.oneDeclaration(func(r *request) answer {
 			d, refusal := a.declaration(r)
 			if refusal.status != 0 {
 				return refusal
@@ -67,7 +73,7 @@ func (a *api) config() endpoint {
 				return refusal
 			}
 			return created(a.everything())
-		}),
+		})),
 	}
 }
 
@@ -117,6 +123,28 @@ func (a *api) export(r *request) answer {
 		return a.refused(r, err)
 	}
 	return answer{status: http.StatusOK, text: text, header: http.Header{"Content-Type": {"application/yaml"}}}
+}
+
+// declarationWait is how long a whole configuration waits for the one before it.
+const declarationWait = 30 * time.Second
+
+// oneDeclaration runs f when no other request holds a whole configuration.
+func (a *api) oneDeclaration(f func(*request) answer) func(*request) answer {
+	return func(r *request) answer {
+		ctx, cancel := context.WithTimeout(r.Context(), declarationWait)
+		defer cancel()
+		if a.declarations.Acquire(ctx, 1) != nil {
+			ans := message(http.StatusServiceUnavailable, "another configuration is being loaded; try again later")
+			ans.header = http.Header{"Retry-After": {"10"}}
+			return ans
+		}
+		defer a.declarations.Release(1)
+		ans := f(r)
+		if r.ContentLength < 0 || r.ContentLength > largeDeclaration {
+			debug.FreeOSMemory() // what such a body was parsed to would stay with the process for minutes
+		}
+		return ans
+	}
 }
 
 // declaration reads the body: a document in YAML or JSON, as it is or as the member

@@ -54,7 +54,7 @@ func (a *api) fixed(path []string) endpoint {
 	case n == 1 && at(0) == "config":
 		return a.config()
 	case n == 1 && at(0) == "import":
-		return endpoint{http.MethodPost: a.importAll}
+		return endpoint{http.MethodPost: a.oneDeclaration(a.importAll)}
 	case n == 1 && at(0) == "export":
 		return get(a.export)
 	case at(0) == "schemas":

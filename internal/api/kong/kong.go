@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
+	"sluice.dev/sluice/internal/api/webserver"
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/service/gateway"
@@ -62,19 +65,32 @@ type Connections struct {
 	Accepted, Active, Requests int64
 }
 
-// maxBody bounds a request's body, as Kong's nginx_admin_client_max_body_size does.
-const maxBody = 10 << 20
+// Bounds of bodies.
+const (
+	maxBody   = 10 << 20  // of one, as Kong's nginx_admin_client_max_body_size
+	maxBodies = 128 << 20 // of those that are not small, all together
+	smallBody = 64 << 10
+)
 
 type api struct {
 	cfg     Config
 	deps    Deps
 	loading sync.Mutex // held while a declaration is applied
 	gw      *gateway.Gateway
+	bodies  *semaphore.Weighted
+	// declarations lets in one body of a whole configuration at a time: it and what it is parsed to take
+	// many times the memory of an entity.
+	declarations *semaphore.Weighted
 }
 
 // New returns the API's handler.
 func New(c Config, d Deps) http.Handler {
-	return &api{cfg: c, deps: d, gw: d.Gateway}
+	return &api{cfg: c, deps: d, gw: d.Gateway, bodies: semaphore.NewWeighted(maxBodies), declarations: semaphore.NewWeighted(1)}
+}
+
+// Refuse answers a request that does not reach the API, in the API's own shape.
+func Refuse(w http.ResponseWriter, status int, why string) {
+	new(api).write(w, time.Now(), message(status, why), true)
 }
 
 // request is one call with what its handler needs.
@@ -119,15 +135,14 @@ func (e endpoint) methods() []string {
 // ServeHTTP implements http.Handler.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	w, r, done := webserver.Paced(w, r, webserver.Buffered)
+	defer done()
+	a.write(w, start, a.serve(r), r.Method != http.MethodHead)
+}
+
+func (a *api) write(w http.ResponseWriter, start time.Time, ans answer, withBody bool) {
 	h := w.Header()
 	h.Set("Server", "kong/"+gateway.Version)
-	h.Set("Access-Control-Allow-Origin", "*")
-	if origin := r.Header.Get("Origin"); origin != "" {
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Vary", "Origin")
-	}
-	h.Set("Access-Control-Allow-Credentials", "true")
-	ans := a.serve(r)
 	for name, values := range ans.header {
 		h[name] = values
 	}
@@ -137,7 +152,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		var err error
 		if out, err = json.Marshal(ans.body); err != nil {
-			a.deps.Log.Error("encoding an answer of the Admin API", "path", r.URL.Path, "err", err)
+			a.deps.Log.Error("encoding an answer of the Admin API", "err", err)
 			ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
 		}
 	}
@@ -147,8 +162,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	w.WriteHeader(ans.status)
-	if r.Method != http.MethodHead {
-		w.Write(out)
+	if withBody {
+		_, _ = w.Write(out) // the client is gone if it fails
 	}
 }
 
@@ -158,12 +173,14 @@ func (a *api) serve(r *http.Request) answer {
 		limit = maxDeclaration
 	}
 	r.Body = http.MaxBytesReader(nil, r.Body, limit)
-	r, refusal := a.admit(r)
+	release, refusal := a.reserve(r)
 	if refusal.status != 0 {
 		return refusal
 	}
-	if crossSite(r) {
-		return message(http.StatusForbidden, "requests that change something must not come from another web page")
+	defer release()
+	r, refusal = a.admit(r)
+	if refusal.status != 0 {
+		return refusal
 	}
 	path, err := segments(r.URL.EscapedPath())
 	if err != nil {
@@ -201,15 +218,27 @@ func (a *api) serve(r *http.Request) answer {
 	return handle(req)
 }
 
-// crossSite reports whether a browser sends a change on behalf of a page of another site.
-// The API is open on loopback, and without this any web page its user visits could use it.
-// Browsers say so in Sec-Fetch-Site; other clients do not send it.
-func crossSite(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return false
+// bodyWait is how long a request waits for the memory that its body needs.
+const bodyWait = 30 * time.Second
+
+// reserve takes the memory that a body needs out of what all may hold together. Small ones need no place: there
+// are as many of them as connections.
+func (a *api) reserve(r *http.Request) (release func(), refusal answer) {
+	size := r.ContentLength
+	if size < 0 || size > maxBody {
+		size = maxBody
 	}
-	return r.Header.Get("Sec-Fetch-Site") == "cross-site"
+	if size <= smallBody {
+		return func() {}, answer{}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), bodyWait)
+	defer cancel()
+	if a.bodies.Acquire(ctx, size) != nil {
+		ans := message(http.StatusServiceUnavailable, "too many large bodies are under way; try again later")
+		ans.header = http.Header{"Retry-After": {"10"}}
+		return nil, ans
+	}
+	return func() { a.bodies.Release(size) }, answer{}
 }
 
 // segments cuts a path at its slashes and unescapes the pieces. A slash at the end does

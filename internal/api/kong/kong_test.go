@@ -267,14 +267,11 @@ func TestBodiesAndMethods(t *testing.T) {
 	if status != 204 || h.Get("Allow") != "GET, HEAD, OPTIONS, POST" {
 		t.Errorf("OPTIONS: %d %v", status, h)
 	}
-	if status, _, h = a.do("GET", "/services/", "", "Origin", "http://x"); status != 200 || h.Get("Access-Control-Allow-Origin") != "http://x" || h.Get("Server") != "kong/3.9.1" || h.Get("X-Kong-Admin-Latency") == "" {
+	if status, _, h = a.do("GET", "/services/", "", "Origin", "http://x"); status != 200 || h.Get("Access-Control-Allow-Origin") != "" || h.Get("Access-Control-Allow-Credentials") != "" || h.Get("Server") != "kong/3.9.1" || h.Get("X-Kong-Admin-Latency") == "" {
 		t.Errorf("%d %v", status, h)
 	}
 	if status, _, _ := a.do("HEAD", "/services/m", ""); status != 200 {
 		t.Errorf("HEAD: %d", status)
-	}
-	if status, _, _ := a.do("DELETE", "/services/m", "", "Sec-Fetch-Site", "cross-site"); status != 403 {
-		t.Errorf("a page of another site may delete: %d", status)
 	}
 	if status, out, _ := a.do("POST", "/services", `{"host":"`+strings.Repeat("a", 11<<20)+`"}`); status != 413 {
 		t.Errorf("a huge body: %d %v", status, out)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/work"
 )
 
@@ -24,6 +25,9 @@ type Deps struct {
 	// Components are parts of the node whose health the actuator tells of, by name.
 	Components map[string]func() error
 	CA         []byte // PEM
+	// Allow decides whether a request may see more than whether the node is well: jobs, details and metrics
+	// name what is on the node. nil: every request may.
+	Allow func(*http.Request) error
 }
 
 // Handler serves the status endpoints.
@@ -49,9 +53,32 @@ func New(d Deps) *Handler {
 		}
 		say(w, http.StatusOK, "ready")
 	})
-	h.mux.HandleFunc("GET /status/jobs", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, d.Jobs()) })
+	if d.Allow == nil {
+		d.Allow = func(*http.Request) error { return nil }
+	}
+	allowed := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			err := d.Allow(r)
+			switch {
+			case err == nil:
+				next.ServeHTTP(w, r)
+			case fault.KindOf(err) == fault.Denied:
+				say(w, http.StatusForbidden, fault.MessageOf(err))
+			case fault.KindOf(err) == fault.Unauthenticated:
+				w.Header().Set("WWW-Authenticate", `Basic realm="sluice"`)
+				say(w, http.StatusUnauthorized, fault.MessageOf(err))
+			default:
+				say(w, http.StatusServiceUnavailable, fault.MessageOf(err))
+			}
+		})
+	}
+	h.metrics = allowed(h.metrics)
+	shown := func(detail func() any) http.Handler {
+		return allowed(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, detail()) }))
+	}
+	h.mux.Handle("GET /status/jobs", shown(func() any { return d.Jobs() }))
 	for name, detail := range d.Detail {
-		h.mux.HandleFunc("GET /status/"+name, func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, detail()) })
+		h.mux.Handle("GET /status/"+name, shown(detail))
 	}
 	h.mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")

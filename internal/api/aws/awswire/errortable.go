@@ -8,6 +8,7 @@ type failure uint8
 const (
 	noSignature     failure = iota + 1 // nothing says who calls
 	malformedAuth                      // the Authorization header cannot be read
+	foreignHost                        // the Host header is none of the node's
 	oldSignature                       // Signature Version 2, which is not accepted
 	postForm                           // an upload by an HTML form, which is not served
 	malformedParams                    // the X-Amz- parameters of a presigned URL cannot be read
@@ -78,6 +79,7 @@ var failureCodes = map[failure][families]wording{
 	//               query                                              ec2                                     json                                                rest-json                                           s3
 	noSignature:     {{"MissingAuthenticationToken", 403}, {"AuthFailure", 401}, {"MissingAuthenticationTokenException", 400}, {"MissingAuthenticationTokenException", 403}, {"AccessDenied", 403}},
 	malformedAuth:   {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"AuthorizationHeaderMalformed", 400}},
+	foreignHost:     {{"InvalidRequest", 421}, {}, {}, {}, {"InvalidRequest", 421}},
 	oldSignature:    {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"InvalidRequest", 400}},
 	postForm:        {{"MissingAuthenticationToken", 403}, {"AuthFailure", 401}, {"MissingAuthenticationTokenException", 400}, {"MissingAuthenticationTokenException", 403}, {"NotImplemented", 501}},
 	malformedParams: {{"IncompleteSignature", 400}, {"AuthFailure", 401}, {"IncompleteSignatureException", 400}, {"IncompleteSignatureException", 403}, {"AuthorizationQueryParametersError", 400}},

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice.dev/sluice/internal/api/webserver"
 	"sluice.dev/sluice/internal/base/caller"
 )
 
@@ -39,7 +40,7 @@ var pipeline = []struct {
 // ServeHTTP serves one call.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inviteEmpty(w, r)
-	w, r, done := paced(w, r)
+	w, r, done := webserver.Paced(w, r, webserver.Streaming)
 	defer done()
 	c := &call{server: s, w: w, r: r, ctx: r.Context(), began: s.clock.Now(), id: newUUID(), m: newMessage()}
 	defer func() { s.buffers.Release(c.held) }()
@@ -62,6 +63,9 @@ func (s *server) admit(c *call) error {
 	n := 0
 	for _, values := range r.Header {
 		n += len(values)
+	}
+	if s.hosts != nil && !s.hosts(r.Host) {
+		return failf(foreignHost, "The Host header names no host of this node: use its address, or add the name to http.allowed_hosts.")
 	}
 	if n > maxHeaders || len(r.RequestURI) > maxURI {
 		return failf(tooLarge, "The request has more than %d headers or a URI of more than %d bytes.", maxHeaders, maxURI)
@@ -140,6 +144,7 @@ func (s *server) buffer(c *call, body io.Reader, n int64) ([]byte, error) {
 		return nil, err
 	}
 	c.held += size
+	webserver.SetRate(c.r.Body, webserver.Buffered)
 	if n >= 0 {
 		b := make([]byte, n)
 		if read, err := io.ReadFull(body, b); err != nil {

@@ -18,11 +18,12 @@ import (
 type Config struct {
 	Services    []Service
 	Credentials Credentials
-	Clock       clock.Clock  // default the machine's
-	Log         *slog.Logger // default slog's
-	Domains     []string     // base domains of S3's virtual hosts; default localhost
-	Buffer      int64        // bytes of bodies held at one time; default 256 MiB
-	Observe     func(Call)   // told of every call when it is answered; may be nil
+	Clock       clock.Clock            // default the machine's
+	Log         *slog.Logger           // default slog's
+	Domains     []string               // base domains of S3's virtual hosts; default localhost
+	Hosts       func(host string) bool // whether a Host header names this node; nil: every one does
+	Buffer      int64                  // bytes of bodies held at one time; default 256 MiB
+	Observe     func(Call)             // told of every call when it is answered; may be nil
 }
 
 // Call is one answered call, for metrics and the audit.
@@ -48,6 +49,7 @@ type server struct {
 	clock     clock.Clock
 	log       *slog.Logger
 	domains   []string
+	hosts     func(string) bool
 	observe   func(Call)
 	buffers   *semaphore.Weighted
 	capacity  int64
@@ -66,7 +68,7 @@ type front struct {
 // New returns the handler of the services.
 func New(cfg Config) http.Handler {
 	s := &server{
-		clock: cfg.Clock, log: cfg.Log, domains: cfg.Domains, observe: cfg.Observe, capacity: cfg.Buffer,
+		clock: cfg.Clock, log: cfg.Log, domains: cfg.Domains, hosts: cfg.Hosts, observe: cfg.Observe, capacity: cfg.Buffer,
 		bySigning: map[string]*front{}, byTarget: map[string]*front{}, byVersion: map[string]*front{},
 	}
 	if s.clock == nil {

@@ -1,4 +1,4 @@
-package awswire
+package webserver
 
 import (
 	"io"
@@ -6,18 +6,28 @@ import (
 	"time"
 )
 
-// How slow a client may be. A body must arrive, and an answer be taken, at a kibibyte a
-// second behind the first half minute; none may stand still for a minute.
+// Rate is how fast a client must be, in bytes a second.
+type Rate int64
+
+// The rates of bodies.
 const (
-	paceGrace  = 30 * time.Second
-	paceBytes  = 1 << 10 // a second
-	paceStands = time.Minute
+	// Streaming is of bodies that go straight to the disk, and of responses.
+	Streaming Rate = 1 << 10
+	// Buffered is of bodies that are read into memory before anything is known of their sender.
+	Buffered Rate = 64 << 10
+)
+
+// How slow a client may be: grace passes before its rate counts, and none may stand still for longer than stall.
+const (
+	grace = 30 * time.Second
+	stall = time.Minute
 )
 
 // pace sets the deadline of a connection by how far a transfer is, so that a client that
 // stands still gives back what is held for it: buffers, places among the uploads, files.
 type pace struct {
 	set   func(time.Time) error
+	rate  Rate
 	began time.Time // the first step
 	bytes int64
 }
@@ -27,8 +37,8 @@ func (p *pace) next(now time.Time) {
 	if p.began.IsZero() {
 		p.began = now
 	}
-	slowest := p.began.Add(paceGrace + time.Duration(p.bytes/paceBytes)*time.Second)
-	_ = p.set(earlier(now.Add(paceStands), slowest)) // a writer without deadlines has none
+	slowest := p.began.Add(grace + time.Duration(p.bytes/int64(p.rate))*time.Second)
+	_ = p.set(earlier(now.Add(stall), slowest)) // a writer without deadlines has none
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -54,7 +64,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pacedWriter is an answer under a pace.
+// pacedWriter is a response under a pace.
 type pacedWriter struct {
 	http.ResponseWriter
 	pace
@@ -70,16 +80,23 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// paced puts a request and its answer under a pace until done. The times are the
+// Paced puts a request's body and its response under a pace until done. The times are the
 // machine's, as the deadlines are.
-func paced(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, func()) {
+func Paced(w http.ResponseWriter, r *http.Request, body Rate) (http.ResponseWriter, *http.Request, func()) {
 	control := http.NewResponseController(w)
 	if r.Body != nil && r.Body != http.NoBody {
 		r = r.WithContext(r.Context())
-		r.Body = &pacedBody{r.Body, pace{set: control.SetReadDeadline}}
+		r.Body = &pacedBody{r.Body, pace{set: control.SetReadDeadline, rate: body}}
 	}
-	return &pacedWriter{w, pace{set: control.SetWriteDeadline}}, r, func() {
+	return &pacedWriter{w, pace{set: control.SetWriteDeadline, rate: Streaming}}, r, func() {
 		_ = control.SetReadDeadline(time.Time{})  // the server sets its own for the next request
-		_ = control.SetWriteDeadline(time.Time{}) // and none for its answer
+		_ = control.SetWriteDeadline(time.Time{}) // and none for its response
+	}
+}
+
+// SetRate changes the rate of a body of Paced.
+func SetRate(body io.ReadCloser, rate Rate) {
+	if b, ok := body.(*pacedBody); ok {
+		b.rate = rate
 	}
 }
