@@ -9,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
+
+	"sluice.dev/sluice/internal/api/aws/awswire"
 )
 
 // Call sends a request to the node's console port as root, with a body of JSON if in is not
@@ -25,10 +28,10 @@ func (n *Node) Call(method, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth(n.Root.ID, n.Root.Secret)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	awswire.Signer{AccessKeyID: n.Root.ID, Secret: n.Root.Secret, Region: Region, Service: "cluster"}.Sign(req, body, time.Now())
 	client, err := n.consoleClient()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/node"
 )
@@ -81,9 +82,13 @@ func (c *console) send(ctx context.Context, method, path, media string, body []b
 	if err != nil {
 		return 0, nil, err
 	}
-	req.SetBasicAuth(k.ID, k.Secret)
 	if media != "" {
 		req.Header.Set("Content-Type", media)
+	}
+	if req.URL.Scheme == "https" || node.Loopback(req.URL.Hostname()) {
+		req.SetBasicAuth(k.ID, k.Secret)
+	} else { // the secret does not travel in clear
+		awswire.Signer{AccessKeyID: k.ID, Secret: k.Secret, Region: k.Region, Service: node.OperatorService}.Sign(req, body, time.Now())
 	}
 	client, err := clientOf(c.data, req.URL.Scheme)
 	if err != nil {

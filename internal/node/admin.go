@@ -19,6 +19,9 @@ import (
 // maxAdminBody bounds the body of a signed request to the Kong Admin API.
 const maxAdminBody = 10 << 20
 
+// OperatorService is the service that requests to the console's port are signed for.
+const OperatorService = "cluster"
+
 // adminIdentity tells who sends a request to an API of operators: by the signature of an
 // access key for a service, or by the key and its secret as HTTP Basic.
 type adminIdentity struct {
@@ -32,7 +35,7 @@ var clearText = &fault.Reason{Kind: fault.Unauthenticated, Name: "PlainTextCrede
 // fromHere reports whether a request comes from this machine.
 func fromHere(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	return err == nil && loopback(host)
+	return err == nil && Loopback(host)
 }
 
 var wrongKey = &fault.Reason{Kind: fault.Unauthenticated, Name: "InvalidCredentials"}

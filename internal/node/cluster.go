@@ -295,7 +295,7 @@ func (c *Config) listenCluster() (net.Listener, error) {
 		return nil, nil
 	}
 	host := c.Host
-	if net.ParseIP(c.Cluster.Address) != nil || loopback(c.Host) { // where the others cannot reach it
+	if net.ParseIP(c.Cluster.Address) != nil || Loopback(c.Host) { // where the others cannot reach it
 		host = c.Cluster.Address
 	}
 	at := net.JoinHostPort(host, strconv.Itoa(c.Ports.Cluster))

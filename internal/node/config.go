@@ -171,7 +171,7 @@ func (c *Config) complete() error {
 	if c.Kong.ProxyHost == "" {
 		c.Kong.ProxyHost = c.Host
 	}
-	if !loopback(c.Kong.AdminHost) && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
+	if !Loopback(c.Kong.AdminHost) && c.Kong.AdminToken == "" && !c.Kong.AdminAuth {
 		return config.Invalid.Field("kong.admin_token", "the Kong Admin API would be open to others on %s: set kong.admin_token or kong.admin_auth, or bind it to loopback", c.Kong.AdminHost)
 	}
 	if (c.Gate.TLSCert == "") != (c.Gate.TLSKey == "") {
@@ -261,7 +261,8 @@ func listed(s string) iter.Seq[string] {
 // dbless reports whether the gateway has no database.
 func (c *Config) dbless() bool { return c.Kong.Database == "off" }
 
-func loopback(host string) bool {
+// Loopback reports whether a host is this machine under a name or an address of its own.
+func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

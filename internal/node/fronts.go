@@ -107,7 +107,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 		return nil, err
 	}
 	f.kong = kong.New(
-		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
+		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !Loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
 			Settings: map[string]any{"database": map[bool]string{true: "off", false: "postgres"}[c.dbless()], "router_flavor": c.Gate.RouterFlavor, "role": "traditional",
 				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "stream_listen": slices.Collect(listed(c.Gate.StreamListen)), "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log, LogLevel: level,
@@ -137,7 +137,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	if s.local != nil {
 		detail["deliveries"] = func() any { return s.local.delivery.Deliveries() }
 	}
-	operators := adminIdentity{"cluster", credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
+	operators := adminIdentity{OperatorService, credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify
 	mayLook := func(r *http.Request) error {
 		if fromHere(r) {
 			return nil
