@@ -132,7 +132,7 @@ func (c *clientConn) payload(x *gateway.Exchange) (body []byte, whole bool, err 
 		return b, true, nil
 	}
 	if x.Stream() == nil {
-		return nil, true, nil
+		return nil, true, c.invite() // as nginx: some clients wait before an empty body too
 	}
 	if n := c.head.Length; n > 0 && n <= int64(len(c.Window())) && c.body.Left() == n {
 		body = c.Window()[:n]

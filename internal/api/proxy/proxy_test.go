@@ -341,6 +341,15 @@ func TestExpectContinue(t *testing.T) {
 	if body, _ := io.ReadAll(resp.Body); !strings.HasSuffix(string(body), "hello") {
 		t.Errorf("%s", body)
 	}
+	io.WriteString(c, "PUT /e HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+	if line, err := br.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("before an empty body: %q %v", line, err)
+	}
+	br.ReadString('\n')
+	if resp, err = http.ReadResponse(br, nil); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	io.Copy(io.Discard, resp.Body)
 	// An answer that does not want the body comes without an invitation, and ends the connection.
 	io.WriteString(c, "POST /none HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	resp, err = http.ReadResponse(br, nil)
