@@ -3,10 +3,10 @@
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: ## run the main job end to end on real data, and prove that nothing was lost
+demo: toolchain ## run the main job end to end on real data, and prove that nothing was lost
 	go run ./cmd/sluice demo
 
-deps: ## install what the tests need (Debian packages, Python clients), or say what is missing
+deps: toolchain ## install what the tests need (Debian packages, Python clients), or say what is missing
 	scripts/deps.sh
 
 test: deps ## run all tests: unit, engines, acceptance with real clients
@@ -21,7 +21,10 @@ bench: ## measure against the peers, into bench/RESULTS.md
 accept: ## the long acceptance run: fifty rounds of kill -9
 	cd acceptance && go test -timeout 60m ./... -rounds 50
 
-build: ## build bin/sluice
+build: toolchain ## build bin/sluice
 	go build -o bin/sluice ./cmd/sluice
 
-.PHONY: help demo deps test check bench accept build
+toolchain:
+	@scripts/toolchain.sh
+
+.PHONY: help toolchain demo deps test check bench accept build

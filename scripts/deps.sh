@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Go and a C compiler: real database servers and the
+# Installs what the tests need beside the toolchain (scripts/toolchain.sh): real database servers and the
 # clients that users have. On a machine where it cannot install, it says what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,8 +8,6 @@ missing=()
 need() { # need COMMAND PACKAGE
 	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing+=("$2")
 }
-need go golang
-need cc gcc
 need psql postgresql-client
 need mariadbd mariadb-server
 need nginx nginx-light
@@ -29,7 +27,8 @@ need keytool default-jre-headless
 need openssl openssl
 need ip iproute2
 need nsenter util-linux
-[ -x /usr/bin/aws ] || command -v aws >/dev/null 2>&1 || missing+=(awscli)
+[ -x /usr/bin/aws ] || missing+=(awscli) # the second generation; the first comes from PyPI below
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
 
 if [ ${#missing[@]} -gt 0 ]; then
