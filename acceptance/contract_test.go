@@ -266,9 +266,13 @@ func TestDrainsWhatIsUnderWay(t *testing.T) {
 func TestEnvWorksInSh(t *testing.T) {
 	psql := plat.Need(t, "psql")
 	n := plat.Start(t, plat.Options{})
-	sh := exec.Command("/bin/sh", "-euc", `eval "$("$0" env --data "$1")"; "$2" -Atc 'select 40+2'; echo "$AWS_ENDPOINT_URL"`, plat.Program(), n.Dir, psql)
+	fakeAWS := t.TempDir()
+	if err := os.WriteFile(filepath.Join(fakeAWS, "aws"), []byte("#!/bin/sh\necho \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sh := exec.Command("/bin/sh", "-euc", `eval "$("$0" env --data "$1")"; "$2" -Atc 'select 40+2'; echo "$AWS_ENDPOINT_URL"; PATH="$3"; aws s3 ls`, plat.Program(), n.Dir, psql, fakeAWS)
 	out, err := sh.CombinedOutput()
-	if want := "42\n" + n.Endpoints.AWS + "\n"; err != nil || string(out) != want {
+	if want := "42\n" + n.Endpoints.AWS + "\n--endpoint-url " + n.Endpoints.AWS + " s3 ls\n"; err != nil || string(out) != want {
 		t.Fatalf("%v, %q, want %q", err, out, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ func (c *console) send(ctx context.Context, method, path, media string, body []b
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, unreachable(at, c.data, err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxConsoleAnswer+1))
@@ -104,6 +105,15 @@ func (c *console) send(ctx context.Context, method, path, media string, body []b
 		err = errors.New("the node's answer is too long")
 	}
 	return resp.StatusCode, raw, err
+}
+
+// unreachable says that a node does not answer, and what to do about it.
+func unreachable(at, data string, err error) error {
+	var system syscall.Errno
+	if errors.As(err, &system) && (system == syscall.ECONNREFUSED || system == syscall.ECONNRESET) {
+		return fmt.Errorf("the node at %s does not answer (%w): start it with sluice serve --data %s, or name another with --url", at, system, data)
+	}
+	return fmt.Errorf("the node at %s does not answer: %w", at, errors.Unwrap(err))
 }
 
 // clientOf is a client for a node whose listeners' certificates are of the authority that a data

@@ -23,7 +23,10 @@ func envCommand() *cobra.Command {
 		Long: `Print shell exports for the clients of a node, from its data directory:
 
   eval "$(sluice env --data DIR)"
-  aws sts get-caller-identity; psql -c 'select 1'`,
+  aws sts get-caller-identity; psql -c 'select 1'
+
+It also defines a function aws, which gives the endpoint to versions of the AWS CLI that do
+not read it from the environment. Scripts that run programs of their own do not see it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e, k, err := handout.Read(data)
@@ -43,7 +46,9 @@ func envCommand() *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			// An aws CLI before 2.13 or 1.29 does not read AWS_ENDPOINT_URL, and would take the node's key to AWS.
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), `aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }`)
+			return err
 		},
 	}
 	c.Flags().StringVar(&data, "data", data, "data directory of the node")

@@ -156,7 +156,11 @@ func (a *admin) call(ctx context.Context, method, path string, body []byte) ([]b
 			return nil, err
 		}
 	}
-	return adminCall(ctx, client, method, strings.TrimSuffix(base, "/")+path, body, os.Getenv(tokenVariable))
+	out, err := adminCall(ctx, client, method, strings.TrimSuffix(base, "/")+path, body, os.Getenv(tokenVariable))
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		return nil, unreachable(base, a.data, failed)
+	}
+	return out, err
 }
 
 // adminTimeout bounds one call; a large configuration takes seconds.

@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/handout"
@@ -56,8 +59,11 @@ EXIT STATUS
 			if own {
 				debug.SetGCPercent(collectMost)
 			}
-			return node.Run(cmd.Context(), cfg, os.Stderr, func(handout.Endpoints) {
+			return node.Run(cmd.Context(), cfg, os.Stderr, func(e handout.Endpoints) {
 				fmt.Println("sluice is ready")
+				if term.IsTerminal(int(os.Stdout.Fd())) {
+					welcome(os.Stdout, cfg.Data, e)
+				}
 				if own {
 					go collect(cmd.Context())
 				}
@@ -69,6 +75,25 @@ EXIT STATUS
 	c.Flags().StringVar(&host, "host", "", "address to bind (default \""+node.Defaults().Host+"\")")
 	c.Flags().IntVar(&portBase, "port-base", 0, "count all ports from here")
 	return c
+}
+
+// welcome says to a person at a terminal what is where, and what to try.
+func welcome(w io.Writer, data string, e handout.Endpoints) {
+	fmt.Fprintf(w, `
+  gateway         %s and %s
+  Kong Admin API  %s
+  AWS APIs        %s
+  SQL             %s
+  console, agents %s
+  status, metrics %s
+  credentials     %s
+
+Try, in another terminal:
+
+  eval "$(%s env --data %s)"
+  aws sts get-caller-identity
+  psql -c 'select 1'
+`, e.Proxy, e.ProxyTLS, e.KongAdmin, e.AWS, e.SQL, e.Console, e.Status, filepath.Join(data, "credentials"), os.Args[0], data)
 }
 
 // loadConfig reads the configuration: a file, which may be a kong.conf or an
@@ -84,7 +109,7 @@ func loadConfig(file string) (*node.Config, error) {
 		if err != nil {
 			return nil, config.Invalid.Wrap(err, "cannot read the configuration file %s", file)
 		}
-		keys, err := node.ParseProperties(raw)
+		keys, err := node.ParseProperties(file, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +130,7 @@ func loadConfig(file string) (*node.Config, error) {
 			return nil, config.Invalid.Wrap(err, "cannot read the configuration file %s", file)
 		}
 		defer f.Close()
-		keys, err := node.ParseKongConf(f)
+		keys, err := node.ParseKongConf(file, f)
 		if err != nil {
 			return nil, err
 		}

@@ -52,6 +52,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() {
 		if d.node != nil && (err != nil || !d.Keep) {
 			err = errors.Join(err, d.node.stop())
+			if err == nil {
+				err = os.Remove(d.node.log) // it told of nothing
+			} else {
+				err = fmt.Errorf("%w (the node's log is %s)", err, d.node.log)
+			}
 		}
 	}()
 	return d.run(ctx)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 )
 
 //go:embed data/flights.csv.gz
@@ -146,7 +148,11 @@ func (d *demo) post(ctx context.Context) (*sent, error) {
 		return nil, err
 	}
 	out := &sent{acked: make(map[string]time.Time, d.Events)}
-	bar := progressbar.NewOptions(d.Events, progressbar.OptionSetWriter(d.Out), progressbar.OptionSetDescription("   events"),
+	screen := d.Out
+	if f, ok := d.Out.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		screen = io.Discard // a bar is for a person who watches; a log gets its last line alone
+	}
+	bar := progressbar.NewOptions(d.Events, progressbar.OptionSetWriter(screen), progressbar.OptionSetDescription("   events"),
 		progressbar.OptionSetWidth(40), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(200*time.Millisecond))
 	var next, done atomic.Int64
 	var mu sync.Mutex

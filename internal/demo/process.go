@@ -21,6 +21,7 @@ import (
 // process is a node that runs as a program of its own.
 type process struct {
 	program, data string
+	log           string // path of what the node logs
 	base          int
 	endpoints     handout.Endpoints
 	key           handout.Key
@@ -64,7 +65,8 @@ search:
 // launch runs the program until it says that it is ready.
 func (p *process) launch(ctx context.Context) error {
 	began := time.Now()
-	log, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("sluice-demo-%d.log", p.base)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	p.log = filepath.Join(os.TempDir(), fmt.Sprintf("sluice-demo-%d.log", p.base))
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

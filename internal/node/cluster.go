@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -301,7 +300,7 @@ func (c *Config) listenCluster() (net.Listener, error) {
 	at := net.JoinHostPort(host, strconv.Itoa(c.Ports.Cluster))
 	ln, err := net.Listen("tcp", at)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s for the cluster: %w", at, errors.Unwrap(err))
+		return nil, listenError("ports.cluster", at, err)
 	}
 	return ln, nil
 }

@@ -103,6 +103,9 @@ type Config struct {
 	Disk struct {
 		Reserve int64 `yaml:"reserve_mb" scope:"node" doc:"MiB that stay free: below it writes are refused and reads go on"`
 	} `yaml:"disk"`
+	Delivery struct {
+		Interval time.Duration `yaml:"interval" doc:"how long a delivery stream gathers records that was created without BufferingHints"`
+	} `yaml:"delivery"`
 	Warehouse struct {
 		Memory int64 `yaml:"memory_mb" scope:"node" doc:"MiB that one SQL statement may hold"`
 		Quota  int64 `yaml:"quota_mb" scope:"node" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
@@ -126,6 +129,7 @@ func Defaults() *Config {
 	c.Kong.Database = "on"
 	c.Log.Level = "info"
 	c.Disk.Reserve = 256
+	c.Delivery.Interval = 300 * time.Second
 	c.Warehouse.Memory, c.Warehouse.Quota = 1024, 1024
 	return c
 }

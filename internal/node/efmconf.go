@@ -23,11 +23,11 @@ import (
 // would then silently not be.
 
 // ParseProperties reads a file in the form of Java's properties, in ISO 8859-1 as Spring Boot
-// does.
-func ParseProperties(raw []byte) (map[string]string, error) {
+// does. Its name is for errors.
+func ParseProperties(file string, raw []byte) (map[string]string, error) {
 	p, err := (&properties.Loader{Encoding: properties.ISO_8859_1, DisableExpansion: true}).LoadBytes(raw)
 	if err != nil {
-		return nil, config.Invalid.New("efm.properties: %s", strings.TrimPrefix(err.Error(), "properties: "))
+		return nil, config.Invalid.New("%s: %s", file, strings.TrimPrefix(err.Error(), "properties: "))
 	}
 	return p.Map(), nil
 }

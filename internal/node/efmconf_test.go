@@ -29,7 +29,7 @@ efm.db.sqlDebug=false
 // efm loads an efm.properties as the program does.
 func efm(t *testing.T, text string, environ ...string) (*node.Config, []string, error) {
 	t.Helper()
-	keys, err := node.ParseProperties([]byte(text))
+	keys, err := node.ParseProperties("efm.properties", []byte(text))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -217,7 +217,7 @@ func FuzzEFMProperties(f *testing.F) {
 	f.Add([]byte("efm.infinispan.jgroups[tcpping.initial_hosts]=a[1],\\\n b[2]\nefm.monitor.maxHeartbeatIntervalForClass.[x]=9d\n"))
 	f.Add([]byte("efm.db.url=jdbc:postgresql://db/efm?sslmode=prefer&user=${X:y}\nefm.manifest.strategy : Static\n!c\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		keys, err := node.ParseProperties(raw)
+		keys, err := node.ParseProperties("efm.properties", raw)
 		if err != nil {
 			return
 		}

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"slices"
 
@@ -50,14 +48,14 @@ func (f *flows) listen(c *Config) error {
 		if a.has("udp") {
 			conn, err := net.ListenPacket("udp", at)
 			if err != nil {
-				return fmt.Errorf("cannot listen on %s for gate.stream_listen: %w", at, errors.Unwrap(err))
+				return listenError("gate.stream_listen", at, err)
 			}
 			f.udp = append(f.udp, conn.(*net.UDPConn))
 			continue
 		}
 		ln, err := net.Listen("tcp", at)
 		if err != nil {
-			return fmt.Errorf("cannot listen on %s for gate.stream_listen: %w", at, errors.Unwrap(err))
+			return listenError("gate.stream_listen", at, err)
 		}
 		f.tcp = append(f.tcp, proxy.StreamListener{Listener: ln, TLS: a.has("ssl"), ProxyProtocol: a.has("proxy_protocol")})
 	}

@@ -20,8 +20,8 @@ import (
 // meaning here is told by name and ignored; what would be dangerous to ignore is refused.
 
 // ParseKongConf reads a file in the form of kong.conf: "key = value" lines, "#" begins a
-// comment.
-func ParseKongConf(r io.Reader) (map[string]string, error) {
+// comment. Its name is for errors.
+func ParseKongConf(file string, r io.Reader) (map[string]string, error) {
 	out := map[string]string{}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
@@ -31,7 +31,7 @@ func ParseKongConf(r io.Reader) (map[string]string, error) {
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok {
-			return nil, config.Invalid.New("kong.conf, line %d: %q is not of the form key = value", n, line)
+			return nil, config.Invalid.New("%s, line %d: %q is not of the form key = value", file, n, line)
 		}
 		out[strings.TrimSpace(key)] = strings.TrimSpace(value)
 	}

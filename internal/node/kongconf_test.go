@@ -10,7 +10,7 @@ import (
 )
 
 func TestKongConf(t *testing.T) {
-	keys, err := node.ParseKongConf(strings.NewReader(`# a comment
+	keys, err := node.ParseKongConf("my.conf", strings.NewReader(`# a comment
 proxy_listen = 0.0.0.0:9000 reuseport backlog=16384, 0.0.0.0:9443 http2 ssl, [::]:9001
 admin_listen = 127.0.0.1:9444 http2 ssl, 127.0.0.1:9001
 log_level = notice    # quiet
@@ -62,7 +62,7 @@ func TestKongConfRefused(t *testing.T) {
 			t.Errorf("%s = %s: %v", c.key, c.value, err)
 		}
 	}
-	if _, err := node.ParseKongConf(strings.NewReader("a = b\nwhat\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := node.ParseKongConf("my.conf", strings.NewReader("a = b\nwhat\n")); err == nil || !strings.Contains(err.Error(), "my.conf, line 2") {
 		t.Errorf("%v", err)
 	}
 	got := node.KongVariables([]string{"KONG_LOG_LEVEL=debug", "KONG_ADMIN_TOKEN=x", "SLUICE_DATA=y"})

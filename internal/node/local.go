@@ -40,7 +40,7 @@ func openLocal(ctx context.Context, c *Config, b *base, auth *iam.Service, keys 
 		return nil, err
 	}
 	undo.add(s.objects.Close)
-	if s.delivery, err = delivery.New(delivery.Config{Account: c.Account},
+	if s.delivery, err = delivery.New(delivery.Config{Account: c.Account, Interval: c.Delivery.Interval},
 		delivery.Deps{Store: b.store, Index: b.index, Auth: auth, Streams: sources{s.streams}, Objects: buckets{s.objects}, Clock: b.clock, Log: b.log}); err != nil {
 		return nil, err
 	}

@@ -10,9 +10,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"sluice.dev/sluice/internal/api/console"
 	"sluice.dev/sluice/internal/api/kong"
 	"sluice.dev/sluice/internal/api/webserver"
 	"sluice.dev/sluice/internal/base/clock"
@@ -92,6 +95,8 @@ func run(ctx context.Context, c *Config, now clock.Clock, logs io.Writer, ready 
 	}
 	return serve(ctx, c, b, s, f, listeners, func() {
 		f.status.SetReady(true)
+		log.Info("the node takes requests", "version", Version(), "data", c.Data, "proxy", endpoints.Proxy, "proxy_tls", endpoints.ProxyTLS, "kong_admin", endpoints.KongAdmin,
+			"aws", endpoints.AWS, "sql", endpoints.SQL, "console", endpoints.Console, "status", endpoints.Status)
 		ready(endpoints)
 	})
 }
@@ -115,7 +120,7 @@ func listen(c *Config) (*listeners, error) {
 		ln, err := net.Listen("tcp", c.address(p.port))
 		if err != nil {
 			l.close()
-			return nil, fmt.Errorf("cannot listen on %s for %s: %w", c.address(p.port), p.name, errors.Unwrap(err))
+			return nil, listenError("ports."+p.name, c.address(p.port), err)
 		}
 		*p.to = ln
 	}
@@ -129,6 +134,19 @@ func listen(c *Config) (*listeners, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// listenError says which key chose an address that cannot be bound.
+func listenError(key, address string, err error) error {
+	var system syscall.Errno
+	if errors.As(err, &system) {
+		err = system // without the address once more
+	}
+	port, ok := strings.CutPrefix(key, "ports.")
+	if !ok {
+		return fmt.Errorf("cannot listen on %s (%s): %w; choose another address", address, key, err)
+	}
+	return fmt.Errorf("cannot listen on %s (%s): %w; set %s or --port-base", address, port, err, key)
 }
 
 func (l *listeners) close() {
@@ -151,6 +169,20 @@ func (c *Config) endpoints() handout.Endpoints {
 	}
 	return handout.Endpoints{Proxy: c.url("http", c.Ports.Proxy), ProxyTLS: c.url("https", c.Ports.ProxyTLS), KongAdmin: c.url(web, c.Ports.KongAdmin),
 		AWS: c.url(web, c.Ports.AWS), SQL: c.url("postgres", c.Ports.SQL) + "/dev", Console: c.url(console, c.Ports.Console), Status: c.url(web, c.Ports.Status)}
+}
+
+// listeners describes the endpoints to people.
+func (c *Config) listeners() []console.Listener {
+	e := c.endpoints()
+	return []console.Listener{
+		{Name: "Gateway", URL: e.Proxy, Use: "requests and events of your clients"},
+		{Name: "Gateway, TLS", URL: e.ProxyTLS, Use: "the same by HTTPS"},
+		{Name: "Kong Admin API", URL: e.KongAdmin, Use: "deck, curl and scripts that configure the gateway"},
+		{Name: "AWS APIs", URL: e.AWS, Use: "the AWS CLI and SDKs: IAM, STS, KMS, S3, Kinesis, Firehose"},
+		{Name: "SQL", URL: e.SQL, Use: "psql and drivers of PostgreSQL"},
+		{Name: "Edge", URL: e.Console + c.Console.ContextPath, Use: "MiNiFi and Sluice agents, and the API of Edge Flow Manager"},
+		{Name: "Status", URL: e.Status, Use: "/status/ready, /metrics, /ca.pem"},
+	}
 }
 
 // serve runs the servers until ctx ends or one fails, then drains them.

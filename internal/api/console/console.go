@@ -28,6 +28,8 @@ type Deps struct {
 	// Identify tells who sends a request.
 	Identify func(r *http.Request) (caller.Identity, error)
 	Log      *slog.Logger
+	// Listeners are what the page at / says is served where.
+	Listeners []Listener
 	// Mounts are other fronts, by the pattern of their paths.
 	Mounts map[string]http.Handler
 }
@@ -39,6 +41,7 @@ func New(d Deps) http.Handler {
 	for pattern, h := range d.Mounts {
 		mux.Handle(pattern, h)
 	}
+	mux.HandleFunc("GET /{$}", f.index)
 	mux.HandleFunc("GET /api/v1/cluster", f.call(func(r *http.Request) (any, error) { return d.Cluster.Status(r.Context()) }))
 	mux.HandleFunc("GET /api/v1/cluster/nodes", f.call(func(r *http.Request) (any, error) {
 		nodes, err := d.Cluster.Nodes(r.Context())

@@ -13,17 +13,15 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"os"
+	"maps"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"sluice.dev/sluice/internal/base/fault"
 )
@@ -37,14 +35,8 @@ const envPrefix = "SLUICE_"
 // a name) and from the environment. Variables named in ignore belong to others.
 func Load(dst any, file string, environ []string, ignore ...string) error {
 	if file != "" {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return Invalid.Wrap(err, "cannot read the configuration file %s", file)
-		}
-		err = yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(dst)
-		if err != nil && !errors.Is(err, io.EOF) { // an empty file sets nothing
-			message, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n") // the first line; a picture follows
-			return Invalid.New("%s: %s", file, message)
+		if err := loadFile(dst, file); err != nil {
+			return err
 		}
 	}
 	fields := map[string]reflect.Value{}
@@ -56,7 +48,8 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 		v, ok := fields[name]
 		if !ok {
-			return Invalid.Field(name, "the environment variable %s is no key of the configuration", name)
+			names := slices.Collect(maps.Keys(fields))
+			return Invalid.Field(name, "the environment variable %s is no key of the configuration%s", name, Suggest(name, names))
 		}
 		if err := set(v, value); err != nil {
 			return Invalid.Field(name, "%s: %s", name, err)
@@ -98,7 +91,7 @@ func set(v reflect.Value, s string) error {
 	if v.Type() == reflect.TypeFor[time.Duration]() {
 		d, err := time.ParseDuration(s)
 		if err != nil {
-			return fmt.Errorf("%q is not a duration such as 10s", s)
+			return fmt.Errorf("%q is not a duration: give a number with a unit, such as 300ms, 10s or 5m", s)
 		}
 		v.SetInt(int64(d))
 		return nil

@@ -38,8 +38,19 @@ func TestMistakesAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml, env, want string
 	}{
-		{"unknown key", "dta: /x\n", "", `unknown field "dta"`},
-		{"wrong type", "port: many\n", "", "[1:7]"},
+		{"unknown key", "dta: /x\n", "", `line 1: unknown key "dta"; did you mean "data"?`},
+		{"unknown key of a section", "store:\n  ulr: x\n", "", `line 2: unknown key "store.ulr"; did you mean "store.url"?`},
+		{"a key without its section", "url: x\n", "", `did you mean "store.url"?`},
+		{"nothing near", "colour: x\n", "", `unknown key "colour"`},
+		{"wrong type", "\nport: many\n", "", `line 2: port: "many" is not a number`},
+		{"a duration without a unit", "store:\n  wait: 5\n", "", `store.wait: "5" is not a duration: give a number with a unit`},
+		{"a list", "port: [1, 2]\n", "", "port is one value, not several"},
+		{"a section with a value", "store: x\n", "", "store holds keys and their values, not a"},
+		{"no mapping", "- a\n", "", "the configuration holds keys and their values"},
+		{"a key twice", "port: 1\nport: 2\n", "", "port"},
+		{"two documents", "port: 1\n---\nport: 2\n", "", "2 documents"},
+		{"bad syntax", "store: {\n", "", "c.yaml"},
+		{"a near variable", "", "SLUICE_PROT=1", `did you mean "SLUICE_PORT"?`},
 		{"unknown variable", "", "SLUICE_STORE_URI=x", "SLUICE_STORE_URI"},
 		{"wrong variable", "", "SLUICE_PORT=many", `SLUICE_PORT: "many" is not a number`},
 		{"wrong duration", "", "SLUICE_STORE_WAIT=soon", `"soon" is not a duration`},

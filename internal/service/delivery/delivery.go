@@ -23,6 +23,8 @@ type Config struct {
 	// Memory is how many bytes all lanes gather at one time; 256 MiB if zero. A lane that
 	// finds it used up writes what it has, if that is a mebibyte.
 	Memory int64
+	// Interval is how long a delivery stream gathers that does not say; 300 s if zero, as Firehose has it.
+	Interval time.Duration
 }
 
 // Authorizer decides whether the caller in ctx may do action to resource.
@@ -96,6 +98,12 @@ func New(c Config, d Deps) (*Service, error) {
 	}
 	if c.Memory == 0 {
 		c.Memory = 256 << 20
+	}
+	if c.Interval == 0 {
+		c.Interval = 300 * time.Second
+	}
+	if c.Interval < time.Second || c.Interval > maxInterval {
+		return nil, InvalidArgument.Field("delivery.interval", "delivery.interval is 1s to %s, not %s", maxInterval, c.Interval)
 	}
 	return &Service{cfg: c, deps: d, records: register(d.Store), lanes: map[laneID]*lane{}, wake: make(chan struct{}, 1)}, nil
 }

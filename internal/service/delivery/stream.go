@@ -32,7 +32,7 @@ type Options struct {
 	ErrorPrefix string
 	GZIP        bool
 	Bytes       int64         // gather this many; 5 MiB if zero
-	Interval    time.Duration // or wait this long; negative: 300 s
+	Interval    time.Duration // or wait this long; negative: Config's default
 }
 
 // Delivery describes a delivery stream.
@@ -54,19 +54,22 @@ type Status struct {
 
 var deliveryForm = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,64}$`)
 
-func (o *Options) check() error {
+// maxInterval is the longest that records are gathered (Firehose API reference, BufferingHints).
+const maxInterval = 900 * time.Second
+
+func (o *Options) check(interval time.Duration) error {
 	if o.Bytes == 0 {
 		o.Bytes = 5 << 20
 	}
 	if o.Interval < 0 {
-		o.Interval = 300 * time.Second
+		o.Interval = interval
 	}
 	switch {
 	case !deliveryForm.MatchString(o.Name):
 		return InvalidArgument.Field("DeliveryStreamName", "a delivery stream's name is 1 to 64 letters, digits, _, . or -, not %q", o.Name)
 	case o.Bytes < 1<<20 || o.Bytes > 128<<20:
 		return InvalidArgument.Field("SizeInMBs", "buffering is 1 to 128 MiB, not %d bytes", o.Bytes)
-	case o.Interval > 900*time.Second:
+	case o.Interval > maxInterval:
 		return InvalidArgument.Field("IntervalInSeconds", "buffering is 0 to 900 seconds, not %s", o.Interval)
 	case o.Bucket == "":
 		return InvalidArgument.Field("BucketARN", "a bucket is needed")
@@ -84,7 +87,7 @@ func (s *Service) CreateDelivery(ctx context.Context, o Options) (Delivery, erro
 	if err := s.deps.Auth.Authorize(ctx, "firehose:CreateDeliveryStream", s.arn(region, o.Name)); err != nil {
 		return Delivery{}, err
 	}
-	if err := o.check(); err != nil {
+	if err := o.check(s.cfg.Interval); err != nil {
 		return Delivery{}, err
 	}
 	if err := s.deps.Objects.Writable(ctx, o.Bucket, o.Prefix); err != nil {

@@ -130,8 +130,8 @@ func (in *instance) notAppended(x *gateway.Exchange, err error) {
 		return
 	}
 	in.log.Warn("events could not be appended", "stream", in.stream, "err", err)
-	if fault.KindOf(err) == fault.NotFound {
-		in.busy(x) // the stream is gone; it may come back, and the events must not be lost
+	if fault.KindOf(err) == fault.NotFound { // sending again does not help: somebody has to create it
+		x.Fail(500, "The stream "+in.stream+" of this route does not exist")
 		return
 	}
 	x.Fail(500, "An unexpected error occurred")

@@ -282,6 +282,10 @@ func TestBackPressure(t *testing.T) {
 			t.Errorf("%v: %+v", kind, got)
 		}
 	}
+	l.err = (&fault.Reason{Kind: fault.NotFound, Name: "NoStream"}).New("no such stream")
+	if got := gatewaytest.Do(g, post("application/json", `{"programme":"p1"}`)); got.Status != 500 || got.Header.Get("Retry-After") != "" || !strings.Contains(got.Body, "does not exist") {
+		t.Errorf("a stream that does not exist is reported as a passing error: %+v", got)
+	}
 	l.err = fmt.Errorf("broken")
 	if got := gatewaytest.Do(g, post("application/json", `{"programme":"p1"}`)); got.Status != 500 || strings.Contains(got.Body, "broken") {
 		t.Errorf("%+v", got)
