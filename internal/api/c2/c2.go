@@ -28,7 +28,7 @@ import (
 
 // Edge is what the front needs of the service.
 type Edge interface {
-	Heartbeat(ctx context.Context, h *edge.Heartbeat) ([]edge.Operation, error)
+	Heartbeat(ctx context.Context, h *edge.Heartbeat, send func([]edge.Operation) error) error
 	Acknowledge(ctx context.Context, r *edge.Result) error
 	FlowFor(ctx context.Context, version, agent string, p edge.Peer) (edge.Content, error)
 	ResourceFor(ctx context.Context, id, agent string, p edge.Peer) (edge.Resource, error)
@@ -268,12 +268,35 @@ func (f *front) heartbeat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := rep.heartbeat(body, f.peer(r))
-	ops, err := f.deps.Edge.Heartbeat(r.Context(), h)
-	if err != nil {
+	sending := false
+	err = f.deps.Edge.Heartbeat(r.Context(), h, func(ops []edge.Operation) error {
+		sending = true
+		return f.send(w, r, f.place(r, h.Agent).operations(ops))
+	})
+	if err != nil && !sending {
 		f.deps.Fail(w, err)
-		return
 	}
-	f.write(w, f.place(r, h.Agent).operations(ops))
+}
+
+// send writes an answer through to the connection: an error says that the agent does not get it.
+func (f *front) send(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if err := r.Context().Err(); err != nil { // the connection is gone already
+		return err
+	}
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	err = http.NewResponseController(w).Flush()
+	if errors.Is(err, http.ErrNotSupported) { // a recorder of a test
+		return nil
+	}
+	return err
 }
 
 // place is where the agent has found this node.

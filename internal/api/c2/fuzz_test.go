@@ -24,9 +24,9 @@ type heard struct {
 	result *edge.Result
 }
 
-func (h *heard) Heartbeat(ctx context.Context, b *edge.Heartbeat) ([]edge.Operation, error) {
+func (h *heard) Heartbeat(ctx context.Context, b *edge.Heartbeat, send func([]edge.Operation) error) error {
 	h.beat = b
-	return h.Service.Heartbeat(ctx, b)
+	return h.Service.Heartbeat(ctx, b, send)
 }
 
 func (h *heard) Acknowledge(ctx context.Context, r *edge.Result) error {

@@ -190,7 +190,7 @@ func (b *bench) in(t testing.TB) *bench {
 // beat sends a heartbeat of an agent.
 func (b *bench) beat(agent, class, hash string, manifest []byte) []edge.Operation {
 	b.t.Helper()
-	ops, err := b.edge.Heartbeat(b.t.Context(), &edge.Heartbeat{Agent: agent, Class: class, ManifestHash: hash, Manifest: manifest,
+	ops, err := edgetest.Heartbeat(b.t.Context(), b.edge, &edge.Heartbeat{Agent: agent, Class: class, ManifestHash: hash, Manifest: manifest,
 		Device: edge.Device{Hostname: agent}, Raw: []byte(`{"identifier":"` + agent + `"}`), Peer: edge.Peer{Address: "10.0.0.1"}})
 	if err != nil {
 		b.t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sluice.dev/sluice/internal/service/edge"
+	"sluice.dev/sluice/internal/service/edge/edgetest"
 )
 
 // BenchmarkUnchangedHeartbeat is what most heartbeats are, without HTTP: of an agent that
@@ -22,7 +23,7 @@ func BenchmarkUnchangedHeartbeat(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		again := *h
-		if ops, err := n.Heartbeat(context.Background(), &again); err != nil || len(ops) > 0 {
+		if ops, err := edgetest.Heartbeat(context.Background(), n, &again); err != nil || len(ops) > 0 {
 			b.Fatal(ops, err)
 		}
 	}

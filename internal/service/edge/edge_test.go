@@ -139,7 +139,7 @@ func (a *agent) heartbeat() *edge.Heartbeat {
 // beat reports to a node.
 func (a *agent) beat(t testing.TB, n *node) []edge.Operation {
 	t.Helper()
-	ops, err := n.Heartbeat(context.Background(), a.heartbeat())
+	ops, err := edgetest.Heartbeat(context.Background(), n, a.heartbeat())
 	if err != nil {
 		t.Fatalf("%s: %v", a.id, err)
 	}
@@ -181,7 +181,7 @@ func known(t testing.TB, n *node, all []*agent) {
 	t.Helper()
 	h := all[0].heartbeat()
 	h.Manifest = edgetest.Manifest("java")
-	if _, err := n.Heartbeat(context.Background(), h); err != nil {
+	if _, err := edgetest.Heartbeat(context.Background(), n, h); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range all {
@@ -526,7 +526,7 @@ func TestBadInput(t *testing.T) {
 		"a huge manifest":  {Agent: "a", Class: "c", ManifestHash: "y", Manifest: make([]byte, 9<<20)},
 		"another's letter": {Agent: "a", Class: "c", Peer: edge.Peer{Agent: "b"}},
 	} {
-		_, err := n.Heartbeat(t.Context(), h)
+		_, err := edgetest.Heartbeat(t.Context(), n, h)
 		if k := fault.KindOf(err); k != fault.Invalid && k != fault.TooLarge && k != fault.Denied {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -42,34 +42,86 @@ func (s *Service) authenticate(p Peer, agent string) error {
 	return nil
 }
 
-// Heartbeat takes an agent's report and returns what the agent is to do.
-func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation, err error) {
+// Heartbeat takes an agent's report and sends it what it is to do, by send, which is called once unless there is an
+// error. An operation counts as deployed when send has succeeded: what did not reach the agent is sent again with
+// its next heartbeat.
+func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat, send func([]Operation) error) error {
+	var ops []Operation
+	var d decision
+	ask, err := s.report(ctx, h, func(l *live, now time.Time) {
+		d = s.decide(l, h, now)
+		ops = d.operations
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range d.steps {
+		s.writer.step(p)
+	}
+	if ask {
+		ops = append(ops, Operation{ID: operationID(describeOrder, 0, s.store.agents.Place(h.Agent)), Operation: "DESCRIBE", Operand: "manifest"})
+	}
+	if err := send(ops); err != nil {
+		s.takeBack(h.Agent, d.deployed)
+		return err
+	}
+	for _, n := range d.deployed {
+		s.writer.step(*n.next)
+		s.spread(n.next)
+	}
+	s.counts.Operations.Add(int64(len(ops)))
+	return nil
+}
+
+// takeBack undoes the deployment of operations that did not reach the agent, unless something followed.
+func (s *Service) takeBack(agent string, deployed []deployment) {
+	sh := s.shard(agent)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	l := sh.agents[agent]
+	if l == nil {
+		return
+	}
+	for _, d := range deployed {
+		switch {
+		case l.open[d.next.Order] != d.next:
+		case d.before == nil:
+			delete(l.open, d.next.Order)
+		default:
+			l.open[d.next.Order] = d.before
+		}
+	}
+}
+
+// report takes over what an agent reports. then, if not nil, is called with what is known of the agent, under
+// the lock of its shard, unless the report is late. ask says that this agent is the one to be asked for its manifest.
+func (s *Service) report(ctx context.Context, h *Heartbeat, then func(l *live, now time.Time)) (ask bool, err error) {
 	defer func() {
 		if err != nil {
 			s.counts.Refused.Add(1)
 		}
 	}()
 	if err := h.check(); err != nil {
-		return nil, err
+		return false, err
 	}
 	if err := s.authenticate(h.Peer, h.Agent); err != nil {
-		return nil, err
+		return false, err
 	}
 	// The class decides about flows, and what secrets are in them.
 	if h.Peer.Class != "" && h.Peer.Class != h.Class {
-		return nil, WrongIdentity.Field("agentInfo.agentClass", "the agent was enrolled for another class than %q: enrol it anew", h.Class)
+		return false, WrongIdentity.Field("agentInfo.agentClass", "the agent was enrolled for another class than %q: enrol it anew", h.Class)
 	}
 	s.counts.Heartbeats.Add(1)
 	doc, ask, err := s.learn(ctx, h)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if err := s.ensureClass(ctx, h.Class); err != nil {
-		return nil, err
+		return false, err
 	}
 	if doc != nil {
 		if err := s.bind(ctx, h.Class, doc); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	s.intern(h)
@@ -80,7 +132,7 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 		sh.mu.Unlock()
 		read, err := s.remember(ctx, h)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		sh.mu.Lock()
 		if l = sh.agents[h.Agent]; l == nil {
@@ -93,7 +145,7 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 	if l.late(h) {
 		l.seen = now.UnixMilli()
 		sh.mu.Unlock()
-		return nil, nil
+		return false, nil
 	}
 	was := l.Presence
 	shared := l.otherDevice(h.Device.ID, now)
@@ -103,25 +155,20 @@ func (s *Service) Heartbeat(ctx context.Context, h *Heartbeat) (ops []Operation,
 	} else {
 		shared = false
 	}
-	ops, steps := s.decide(l, h, now)
+	if then != nil {
+		then(l, now)
+	}
 	row := l.Agent
 	sh.mu.Unlock()
 
-	if ask {
-		ops = append(ops, Operation{ID: operationID(describeOrder, 0, s.store.agents.Place(h.Agent)), Operation: "DESCRIBE", Operand: "manifest"})
-	}
 	if changed {
 		s.writer.agent(row)
-	}
-	for _, p := range steps {
-		s.writer.step(p)
 	}
 	s.tell(h, was, shared)
 	if len(h.Raw) > 0 {
 		s.details.put(h.Agent, now, h.Raw)
 	}
-	s.counts.Operations.Add(int64(len(ops)))
-	return ops, nil
+	return ask, nil
 }
 
 // describeOrder is the order of what nobody ordered: to tell the manifest.
@@ -221,16 +268,26 @@ func (s *Service) forgetSome() {
 	}
 }
 
+// decision is what follows for an agent from a heartbeat.
+type decision struct {
+	operations []Operation
+	deployed   []deployment // once the operations were sent
+	steps      []Progress   // in any case
+}
+
+// deployment is the progress that an operation makes when it is sent, and what there was before, if anything.
+type deployment struct{ next, before *Progress }
+
 // decide returns the operations that an agent gets now, and the progress that follows. The
 // lock of the agent's shard is held.
-func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation, steps []Progress) {
+func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (d decision) {
 	snap := s.deps.Store.Snapshot()
 	class, ok := s.store.classes.Get(snap, l.Class)
 	if !ok {
-		return nil, nil
+		return d
 	}
 	send := func(order int64, kind, operand string, args func() map[string]any) {
-		p := l.open[order]
+		p, before := l.open[order], l.open[order]
 		switch {
 		case p == nil:
 			p = &Progress{Order: order, Agent: l.ID, State: Queued}
@@ -245,7 +302,7 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 			}
 			p = p.to(Failed, why, now)
 			l.progress()[order] = p
-			steps = append(steps, *p)
+			d.steps = append(d.steps, *p)
 			return
 		}
 		if !s.supports(snap, l.ManifestHash, kind, operand) {
@@ -254,7 +311,7 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 			}
 			p = p.to(Failed, "the agent's manifest does not support "+kind+" "+operand, now)
 			l.progress()[order] = p
-			steps = append(steps, *p)
+			d.steps = append(d.steps, *p)
 			return
 		}
 		if !s.pace.take(kind+"/"+operand, now) {
@@ -263,8 +320,8 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 		next := *p
 		next.State, next.Attempt, next.Deployed, next.Updated = Deployed, p.Attempt+1, now, now
 		l.progress()[order] = &next
-		steps = append(steps, next)
-		ops = append(ops, Operation{ID: operationID(order, next.Attempt, l.place), Operation: kind, Operand: operand, Args: args()})
+		d.deployed = append(d.deployed, deployment{&next, before})
+		d.operations = append(d.operations, Operation{ID: operationID(order, next.Attempt, l.place), Operation: kind, Operand: operand, Args: args()})
 	}
 	// follow brings an agent to what its class has.
 	follow := func(order int64, has bool, why, kind, operand string, args func() map[string]any) {
@@ -282,7 +339,7 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 				p = &Progress{Order: order, Agent: l.ID}
 			}
 			p = p.to(Done, why, now)
-			steps = append(steps, *p)
+			d.steps = append(d.steps, *p)
 			fallthrough
 		case p.State == Done && p.Attempt > 0: // what it said is true
 			shown := *p
@@ -300,7 +357,7 @@ func (s *Service) decide(l *live, h *Heartbeat, now time.Time) (ops []Operation,
 	for _, o := range s.ordersFor(snap, l.Class, l.ID) {
 		send(o.Number, o.Operation, o.Operand, func() map[string]any { return s.orderArgs(snap, o) })
 	}
-	return ops, steps
+	return d
 }
 
 // to is progress one step on. A state that was reached is not left for an earlier one.
@@ -345,7 +402,8 @@ func (s *Service) Acknowledge(ctx context.Context, r *Result) error {
 	}
 	s.counts.Acknowledgements.Add(1)
 	if r.Report != nil {
-		if _, err := s.Heartbeat(ctx, r.Report); err != nil { // what it is to do next, the next heartbeat says
+		// An acknowledgement's answer carries no operations, so none is decided on: the next heartbeat's does.
+		if _, err := s.report(ctx, r.Report, nil); err != nil {
 			return err
 		}
 	}

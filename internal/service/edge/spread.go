@@ -9,7 +9,7 @@ import (
 
 // What nodes tell and ask each other.
 const (
-	progressNews = "edge.progress" // a cast: the end of an operation
+	progressNews = "edge.progress" // a cast: an operation was sent, or has ended
 	seenQuestion = "edge.seen"     // which of these agents do you hear
 	askedDetail  = "edge.detail"   // the last report of an agent
 )
@@ -23,13 +23,33 @@ func (s *Service) Topics() map[string]func(ctx context.Context, from string, bod
 func (s *Service) News() map[string]func(from string, body []byte) {
 	return map[string]func(string, []byte){progressNews: func(_ string, body []byte) {
 		var p Progress
-		if json.Unmarshal(body, &p) == nil && p.State.ended() {
+		switch {
+		case json.Unmarshal(body, &p) != nil:
+		case p.State.ended():
 			s.settle(&p)
+		case p.State == Deployed:
+			s.deployedBy(&p)
 		}
 	}}
 }
 
-// spread tells other nodes of an operation's end: the agent may report to them next.
+// deployedBy notes an operation that another node has sent, so that this one does not send it too. The time is
+// this node's: those of others may differ.
+func (s *Service) deployedBy(p *Progress) {
+	sh := s.shard(p.Agent)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	l := sh.agents[p.Agent]
+	if l == nil {
+		return // it is read when the agent comes
+	}
+	if known := l.open[p.Order]; known == nil || !known.State.ended() && known.Attempt < p.Attempt {
+		p.Deployed = s.deps.Clock.Now()
+		l.progress()[p.Order] = p
+	}
+}
+
+// spread publishes to other nodes that an operation was sent or has ended: the agent may report to them next.
 func (s *Service) spread(end *Progress) {
 	if s.deps.Peers == nil {
 		return
