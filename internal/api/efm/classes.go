@@ -21,6 +21,7 @@ type classChange struct {
 	Manifest    *string           `json:"manifest"`
 	Parameters  *[]flow.Parameter `json:"parameters"`
 	Resources   *[]string         `json:"resources"`
+	FlowFormat  *edge.FlowFormat  `json:"flowFormat"`
 }
 
 // parameters are those of a class or an agent.

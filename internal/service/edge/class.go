@@ -22,6 +22,15 @@ const (
 	Static  Strategy = "static"
 )
 
+// FlowFormat is the form in which agents get flows.
+type FlowFormat string
+
+// The formats: NiFi's flow.json, and MiNiFi's config.yml of version 3.
+const (
+	JSONFormat FlowFormat = "json"
+	YAMLFormat FlowFormat = "yaml"
+)
+
 // Class is a class of agents.
 type Class struct {
 	Name        string    `json:"name"`
@@ -30,6 +39,8 @@ type Class struct {
 	// Manifest is the hash of the manifest that flows are designed against.
 	Manifest string   `json:"manifest"`
 	Strategy Strategy `json:"strategy,omitempty"` // the platform's where it is empty
+	// FlowFormat is the form of flows for all its agents; that which each one's manifest asks for where it is empty.
+	FlowFormat FlowFormat `json:"flowFormat,omitempty"`
 	// Version is the version of its flow that agents are to run, and Order the number of
 	// what brought it to them; none if Version is empty.
 	Version string `json:"version,omitempty"`
@@ -130,12 +141,13 @@ type ClassChange struct {
 	Manifest    *string // with the strategy static
 	Parameters  *[]flow.Parameter
 	Resources   *[]string
+	FlowFormat  *FlowFormat
 }
 
 // names are what is to be changed.
 func (c ClassChange) names() (out []string) {
 	for name, given := range map[string]bool{"description": c.Description != nil, "strategy": c.Strategy != nil, "manifest": c.Manifest != nil,
-		"parameters": c.Parameters != nil, "resources": c.Resources != nil} {
+		"parameters": c.Parameters != nil, "resources": c.Resources != nil, "flowFormat": c.FlowFormat != nil} {
 		if given {
 			out = append(out, name)
 		}
@@ -151,7 +163,7 @@ const maxParameters = 1000
 // new parameters are in what is published next.
 func (s *Service) UpdateClass(ctx context.Context, class string, change ClassChange) (Class, error) {
 	action := Design
-	if change.Resources != nil || change.Manifest != nil || change.Strategy != nil {
+	if change.Resources != nil || change.Manifest != nil || change.Strategy != nil || change.FlowFormat != nil {
 		action = Operate
 	}
 	if err := s.may(ctx, action, class); err != nil {
@@ -180,6 +192,12 @@ func (s *Service) UpdateClass(ctx context.Context, class string, change ClassCha
 				return Invalid.Field("strategy", "the strategy is %s, %s or %s, not %q", FirstIn, LastIn, Static, *change.Strategy)
 			}
 			c.Strategy = *change.Strategy
+		}
+		if change.FlowFormat != nil {
+			if !slices.Contains([]FlowFormat{"", JSONFormat, YAMLFormat}, *change.FlowFormat) {
+				return Invalid.Field("flowFormat", "the flow format is %s, %s or empty, not %q", JSONFormat, YAMLFormat, *change.FlowFormat)
+			}
+			c.FlowFormat = *change.FlowFormat
 		}
 		if change.Manifest != nil {
 			if _, ok := s.store.manifests.Get(tx, *change.Manifest); !ok {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -340,6 +341,19 @@ const (
 	yamlFlow = "text/yml"
 )
 
+// formatFor is the form in which an agent with a manifest reads a flow: what its class says, or else JSON, but for
+// agents of C++ and for those of Java before version 2, which know YAML alone.
+func formatFor(chosen FlowFormat, m *manifest.Manifest) FlowFormat {
+	version := cmp.Or(m.Build.Version, m.Version) // later agents count their manifests beside their builds
+	switch {
+	case chosen != "":
+		return chosen
+	case m.AgentType == manifest.CPP, m.AgentType == manifest.Java && (strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "0.")):
+		return YAMLFormat
+	}
+	return JSONFormat
+}
+
 // FlowFor returns a version of a flow for an agent, with its parameters put in, in the form
 // that the agent's manifest asks for.
 func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (Content, error) {
@@ -376,7 +390,7 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 			params.Agent = own.Parameters
 		}
 	}
-	key, err := renderingKey(version, hash, params)
+	key, err := renderingKey(version, hash, class.FlowFormat, params)
 	if err != nil {
 		return Content{}, err
 	}
@@ -392,7 +406,7 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 		return Content{}, err
 	}
 	r := rendering{kind: jsonFlow}
-	if m.AgentType == manifest.CPP {
+	if formatFor(class.FlowFormat, m) == YAMLFormat {
 		r.kind = yamlFlow
 		r.text, err = flow.RenderYAML(f, m, params)
 	} else {
@@ -408,8 +422,8 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 }
 
 // renderingKey tells renderings apart.
-func renderingKey(version, hash string, p flow.Params) (string, error) {
-	text, err := json.Marshal([]any{version, hash, p})
+func renderingKey(version, hash string, format FlowFormat, p flow.Params) (string, error) {
+	text, err := json.Marshal([]any{version, hash, format, p})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), err
 }

@@ -8,8 +8,9 @@ import (
 	"sluice.dev/sluice/internal/service/edge/manifest"
 )
 
-// RenderYAML writes a flow for one C++ agent as MiNiFi Config Version 3, with the values of
-// parameters in place: see Resolve. The text depends on nothing but the arguments.
+// RenderYAML writes a flow for one agent as MiNiFi Config Version 3, with the values of
+// parameters in place: see Resolve. The text depends on nothing but the arguments. Agents of C++ and those of
+// Java up to 1.x read two dialects of it; the manifest says which.
 func RenderYAML(f *Flow, m *manifest.Manifest, p Params) ([]byte, error) {
 	r, err := Resolve(f, m, p)
 	if err != nil {
@@ -18,16 +19,17 @@ func RenderYAML(f *Flow, m *manifest.Manifest, p Params) ([]byte, error) {
 	return ExportYAML(r, m)
 }
 
-// ExportYAML writes a flow as MiNiFi Config Version 3 with its parameters. Places on the
-// canvas and comments have no place there. An error of the reason Unsupported names what
-// else has none and would change what the flow does.
+// ExportYAML writes a flow as MiNiFi Config Version 3 with its parameters, in the dialect of C++ agents unless the
+// manifest is a Java agent's. Places on the canvas and comments have no place there. An error of the reason
+// Unsupported names what else has none and would change what the flow does.
 func ExportYAML(f *Flow, m *manifest.Manifest) ([]byte, error) {
 	c := f.clone()
 	c.canon()
-	if err := c.plain(); err != nil {
+	java := m != nil && m.AgentType == manifest.Java
+	if err := c.plain(java); err != nil {
 		return nil, err
 	}
-	e := &yamlEncoder{m: m, contexts: c.context()}
+	e := &yamlEncoder{m: m, java: java, contexts: c.context()}
 	doc := yamlMap{
 		{"MiNiFi Config Version", 3},
 		{"Flow Controller", yamlMap{{"name", c.Root.Name}, {"id", c.Root.ID}}},
@@ -38,8 +40,8 @@ func ExportYAML(f *Flow, m *manifest.Manifest) ([]byte, error) {
 	return writeYAML(append(doc, e.contents(c.Root)...)), nil
 }
 
-// plain refuses what no C++ agent does.
-func (f *Flow) plain() error {
+// plain refuses what no agent that reads YAML does.
+func (f *Flow) plain(java bool) error {
 	for c := range f.All() {
 		what := ""
 		switch c := c.(type) {
@@ -49,7 +51,7 @@ func (f *Flow) plain() error {
 				what = "disabled"
 			case c.Retry != nil:
 				what = "retry"
-			case c.Annotation != "":
+			case c.Annotation != "" && !java:
 				what = "annotationData"
 			}
 		case *ControllerService:
@@ -57,7 +59,7 @@ func (f *Flow) plain() error {
 				what = "disabled"
 			}
 		case *Connection:
-			if len(c.Prioritizers) > 0 {
+			if len(c.Prioritizers) > 0 && !java || len(c.Prioritizers) > 1 {
 				what = "prioritizers"
 			}
 		case *Group:
@@ -66,7 +68,7 @@ func (f *Flow) plain() error {
 			}
 		}
 		if what != "" {
-			return Unsupported.Field(at(c, what), "the %s %s: %s cannot be told to a C++ agent", c.Kind(), c.Meta().ID, what)
+			return Unsupported.Field(at(c, what), "the %s %s: %s has no place in a flow in YAML", c.Kind(), c.Meta().ID, what)
 		}
 	}
 	return nil
@@ -74,6 +76,7 @@ func (f *Flow) plain() error {
 
 type yamlEncoder struct {
 	m        *manifest.Manifest
+	java     bool              // the dialect of Java agents up to 1.x
 	contexts map[string]string // by groups
 }
 
@@ -144,11 +147,18 @@ func (e *yamlEncoder) processor(p *Processor) yamlMap {
 		yamlPair{"run duration nanos", p.RunMillis * 1_000_000},
 		yamlPair{"auto-terminated relationships list", list(p.AutoTerminated, same)},
 	)
+	if p.Annotation != "" {
+		out = append(out, yamlPair{"annotation data", p.Annotation})
+	}
 	return append(out, yamlPair{"Properties", settings(p.Properties)})
 }
 
 func (e *yamlEncoder) service(s *ControllerService) yamlMap {
-	return append(named(s.Head), yamlPair{"class", e.class(manifest.ControllerService, s.Type, s.Bundle)}, yamlPair{"Properties", settings(s.Properties)})
+	kind := "class"
+	if e.java {
+		kind = "type"
+	}
+	return append(named(s.Head), yamlPair{kind, e.class(manifest.ControllerService, s.Type, s.Bundle)}, yamlPair{"Properties", settings(s.Properties)})
 }
 
 // fixed are the relationships that sources other than processors have in a C++ agent.
@@ -160,8 +170,11 @@ func (e *yamlEncoder) connection(c *Connection) yamlMap {
 	relationships := c.Relationships
 	if c.Source.Type != KindProcessor {
 		relationships = fixed[c.Source.Type]
+		if e.java {
+			relationships = []string{}
+		}
 	}
-	return append(named(c.Head),
+	out := append(named(c.Head),
 		yamlPair{"source id", c.Source.ID},
 		yamlPair{"source relationship names", relationships},
 		yamlPair{"destination id", c.Destination.ID},
@@ -169,6 +182,10 @@ func (e *yamlEncoder) connection(c *Connection) yamlMap {
 		yamlPair{"max work queue data size", c.MaxSize},
 		yamlPair{"flowfile expiration", c.Expiration},
 	)
+	if len(c.Prioritizers) > 0 {
+		out = append(out, yamlPair{"queue prioritizer class", c.Prioritizers[0]})
+	}
+	return out
 }
 
 func (e *yamlEncoder) remote(r *RemoteGroup) yamlMap {
