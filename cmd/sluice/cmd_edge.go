@@ -12,7 +12,7 @@ import (
 
 func edgeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "edge", Short: "Work with agents at the edge"}
-	c.AddCommand(edgePublishCommand(), edgeExportCommand(), edgeSimulateCommand())
+	c.AddCommand(edgeTokenCommand(), edgePublishCommand(), edgeExportCommand(), edgeSimulateCommand())
 	return c
 }
 

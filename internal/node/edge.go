@@ -9,12 +9,14 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"sluice.dev/sluice/internal/api/c2"
 	"sluice.dev/sluice/internal/api/console"
+	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/mesh"
 	"sluice.dev/sluice/internal/service/edge"
@@ -74,8 +76,10 @@ func (a *authority) Roots() *x509.CertPool {
 type agentCerts struct {
 	roots *x509.CertPool
 	clock clock.Clock
-	mu    sync.Mutex
-	known map[[32]byte]edge.Peer
+	// verified says that the listener takes no certificate that it has not verified.
+	verified bool
+	mu       sync.Mutex
+	known    map[[32]byte]edge.Peer
 }
 
 // maxAgentCerts bounds how many certificates are remembered.
@@ -85,6 +89,8 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return edge.Peer{}
 	}
+	// A listener with the owner's stores has verified what it was shown.
+	proved := c.verified
 	cert := r.TLS.PeerCertificates[0]
 	if c.clock.Now().After(cert.NotAfter) {
 		return edge.Peer{}
@@ -99,10 +105,11 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: c.roots, CurrentTime: c.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
 		for _, u := range cert.URIs {
 			if id, err := url.PathUnescape(u.Opaque); err == nil && u.Scheme == agentScheme && id == cert.Subject.CommonName {
-				agent = edge.Peer{Agent: id, Class: u.Query().Get("class")}
+				agent = edge.Peer{Agent: id, Class: u.Query().Get("class"), Proved: true}
 			}
 		}
 	}
+	agent.Proved = agent.Proved || proved
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.known) >= maxAgentCerts {
@@ -114,22 +121,33 @@ func (c *agentCerts) agent(r *http.Request) edge.Peer {
 
 // openAgentFront is the part of the console's port that agents use. Operators' parts look at
 // the newest revision first, in a cluster; agents, of which there are many, do not.
-func openAgentFront(c *Config, b *base, s *services, ca *authority, operators http.Handler) http.Handler {
-	certs := &agentCerts{roots: ca.Roots(), clock: b.clock, known: map[[32]byte]edge.Peer{}}
+func openAgentFront(c *Config, b *base, s *services, ca *authority, identify func(*http.Request) (caller.Identity, error), operators http.Handler) http.Handler {
+	certs := &agentCerts{roots: ca.Roots(), clock: b.clock, known: map[[32]byte]edge.Peer{}, verified: c.ownConsole()}
 	agents := c2.New(c2.Config{Context: c.Console.ContextPath}, c2.Deps{Edge: s.edge, Log: b.log, Agent: certs.agent,
 		Fail: func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})
 	if c.Cluster.Enabled {
 		operators = fresh(b.store, operators)
 	}
-	own := []string{c.Console.ContextPath + "/api/c2-protocol/", "/c2/", c.Console.ContextPath + "/api/agent-deployer/enroll", c.Console.ContextPath + "/api/agent-deployer/renew"}
+	api := c.Console.ContextPath + "/api"
+	enroll := api + "/agent-deployer/enroll"
+	own := []string{api + "/c2-protocol/", api + "/flows/", "/c2/", enroll, api + "/agent-deployer/renew"}
+	need := c.ownConsole() && c.Console.ClientAuth == "need"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, prefix := range own {
-			if strings.HasPrefix(r.URL.Path, prefix) {
-				agents.ServeHTTP(w, r)
-				return
-			}
+		if !slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }) {
+			operators.ServeHTTP(w, r)
+			return
 		}
-		operators.ServeHTTP(w, r)
+		var err error
+		if r.Header.Get("Authorization") != "" { // what stands in for a certificate
+			r, err = console.Identified(r, identify)
+		} else if need && len(r.TLS.PeerCertificates) == 0 && !strings.HasPrefix(r.URL.Path, enroll) {
+			err = edge.NoIdentity.New("agents must show a certificate here (console.client_auth is need)")
+		}
+		if err != nil {
+			console.WriteError(w, b.log, err)
+			return
+		}
+		agents.ServeHTTP(w, r)
 	})
 }
 

@@ -22,7 +22,7 @@ type ConsoleConfig struct {
 	KeyPassword   string `yaml:"key_password" secret:"true" scope:"node" doc:"password of the key in console.key_store, where it is another one"`
 	TrustStore    string `yaml:"trust_store" scope:"node" doc:"key store with the authorities of clients' certificates; those in console.key_store count too"`
 	TrustPassword string `yaml:"trust_store_password" secret:"true" scope:"node" doc:"password of console.trust_store"`
-	ClientAuth    string `yaml:"client_auth" doc:"for console.key_store: none, want or need a certificate of the client, of an authority of the stores or of the platform's own, which issues those of agents"`
+	ClientAuth    string `yaml:"client_auth" doc:"for console.key_store: none, want or need a certificate of the client, of an authority of the stores or of the platform's own, which issues those of agents; need holds for the paths of agents, so that browsers can use the port"`
 }
 
 // EdgeConfig is how agents at the edge are watched, and how changes go out to them.
@@ -51,7 +51,7 @@ type EdgeConfig struct {
 // Ways in which a class gets its manifest, and kinds of asking a client for a certificate.
 var (
 	manifestStrategies = []string{"first-in", "last-in", "static"}
-	clientAuths        = map[string]tls.ClientAuthType{"none": tls.NoClientCert, "want": tls.RequestClientCert, "need": tls.RequireAnyClientCert}
+	clientAuths        = map[string]tls.ClientAuthType{"none": tls.NoClientCert, "want": tls.RequestClientCert, "need": tls.RequestClientCert} // need is asked for on agents' paths: browsers use the port too
 )
 
 func edgeDefaults() EdgeConfig {

@@ -111,7 +111,7 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s: %.1200s, want the field %q", name, r.body, c.field)
 		}
 	}
-	for path, status := range map[string]int{"/flows/..%2f..%2fetc%2fpasswd": 404, "/flows/x?aid=a": 404, "/resources/%00": 404, "/resources/" + long: 404, "/resources/x?aid=..%2f": 404, "/flows/x?aid=%zz": 404} {
+	for path, status := range map[string]int{"/flows/..%2f..%2fetc%2fpasswd": 404, "/flows/x?aid=a": 404, "/resources/%00": 401, "/resources/" + long: 401, "/resources/x?aid=..%2f": 404, "/flows/x?aid=%zz": 404} {
 		if r := n.send(n.Client(), "GET", "/efm/api/c2-protocol"+path, nil); r.status != status {
 			t.Errorf("%.50s: %d %s", path, r.status, r.body)
 		} else {

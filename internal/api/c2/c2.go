@@ -105,6 +105,7 @@ func New(c Config, d Deps) http.Handler {
 		on("GET", base+"/resources/{resource}", f.resource)
 		on("POST", base+"/debug/{order}", f.debug)
 	}
+	on("GET", api+"/flows/{flow}", f.flow)
 	on("POST", "/c2/config/heartbeat", f.heartbeat)
 	on("POST", "/c2/config/acknowledge", f.acknowledge)
 	on("POST", api+"/agent-deployer/enroll", f.enrol)

@@ -113,7 +113,10 @@ func TestDialects(t *testing.T) {
 				t.Fatalf("%+v", item)
 			}
 			for _, n := range []*node{one, other} { // also that which was not there when it was made
-				r := get(n, n.URL+"/efm/api"+item["url"].(string))
+				if r := n.send(n.Client(), "GET", "/efm/api"+item["url"].(string), nil); r.status != 401 {
+					t.Errorf("a file without a certificate: %d %q", r.status, r.body)
+				}
+				r := n.send(n.Client(), "GET", "/efm/api"+item["url"].(string), nil, provedHeader, "yes")
 				if string(r.body) != "the weights" || r.header.Get("Content-Disposition") == "" || r.header.Get("Content-Length") != "11" {
 					t.Errorf("%s: %s %q", n.URL, r.header, r.body)
 				}
@@ -138,7 +141,7 @@ func TestDialects(t *testing.T) {
 				return o.Number, got[0].Args
 			}
 			n, args := order("UPDATE", "asset", map[string]string{"resource": file.ID})
-			if r := get(other, args["url"].(string)); string(r.body) != "the weights" || args["url"] != one.URL+"/efm/api"+args["relativeUrl"].(string) || args["file"] != file.Name || args["forceDownload"] != "false" {
+			if r := other.send(other.Client(), "GET", strings.TrimPrefix(args["url"].(string), one.URL), nil, provedHeader, "yes"); string(r.body) != "the weights" || args["url"] != one.URL+"/efm/api"+args["relativeUrl"].(string) || args["file"] != file.Name || args["forceDownload"] != "false" {
 				t.Errorf("%q %+v", r.body, args)
 			}
 			acknowledged(other, got[0].Identifier, "NO_OPERATION", "")

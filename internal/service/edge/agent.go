@@ -11,6 +11,8 @@ type Peer struct {
 	// Agent is the id in its verified certificate, and Class the class that it was enrolled
 	// for; empty if it showed none.
 	Agent, Class string
+	// Proved says that it showed a certificate that was verified, of whatever authority the node trusts.
+	Proved bool
 	// Address is where it reports from.
 	Address string
 }

@@ -74,6 +74,7 @@ func checkName(field, s string) error {
 
 // Actions that callers need, on a class.
 const (
+	Fetch   name.Action = "edge:Fetch"   // get flows with their secrets, and resources, as an agent does
 	View    name.Action = "edge:View"    // see agents, flows and operations
 	Design  name.Action = "edge:Design"  // edit flows and parameters
 	Operate name.Action = "edge:Operate" // publish, order operations, assign resources

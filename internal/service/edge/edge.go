@@ -117,8 +117,11 @@ type Service struct {
 	learning singleflight.Group
 	// manifests are those that were used last, parsed.
 	manifests *recent[*manifest.Manifest]
-	scanned   sync.Map // rollout → when its silent agents were last looked for
-	counts    counts
+	unproved  sync.Map // agent or address → that it was told of
+	// unprovedCount counts them.
+	unprovedCount atomic.Int64
+	scanned       sync.Map // rollout → when its silent agents were last looked for
+	counts        counts
 }
 
 // shardCount spreads agents over locks.

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,12 +79,32 @@ type node struct {
 	*edge.Service
 	store *store.Store
 	clock *clock
+	log   *logText
 	stop  func()
+}
+
+// logText is what a node has logged.
+type logText struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (m *mesh) start(t testing.TB, url, name string, c edge.Config, ttl time.Duration) *node {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	text := new(logText)
+	log := slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := store.Open(t.Context(), store.Config{URL: url, Key: [32]byte{1}, Poll: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +113,7 @@ func (m *mesh) start(t testing.TB, url, name string, c edge.Config, ttl time.Dur
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{store: s, clock: new(clock)}
+	n := &node{store: s, clock: new(clock), log: text}
 	c.Node = name
 	n.Service = edge.New(c, edge.Deps{Store: s, Auth: edgetest.Rights{}, Leases: k, Peers: link{m, name}, Clock: n.clock, Log: log})
 	m.mu.Lock()

@@ -331,6 +331,7 @@ type Content struct {
 // rendering is a flow as agents fetch it, which many do at one time.
 type rendering struct {
 	text   []byte
+	secret bool // only for who proves to be an agent
 	kind   string
 	digest string
 }
@@ -375,27 +376,28 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 	}
 	hash := class.Manifest
 	params := flow.Params{Class: class.Parameters}
-	if agent != "" {
-		a, err := s.agentFor(ctx, agent)
-		if err != nil {
-			return Content{}, err
-		}
-		if a.Class != row.Doc.Class {
-			return Content{}, WrongIdentity.Field("aid", "the flow is not that of agent %q", clip(agent))
-		}
-		if s.store.manifests.Has(snap, a.ManifestHash) {
-			hash = a.ManifestHash
-		}
-		if own, ok := s.store.params.Get(snap, agent); ok {
-			params.Agent = own.Parameters
-		}
+	if agent == "" {
+		return Content{}, NoIdentity.Field("aid", "the request does not say which agent it is from: aid is missing")
+	}
+	a, err := s.agentFor(ctx, agent)
+	if err != nil {
+		return Content{}, err
+	}
+	if a.Class != row.Doc.Class {
+		return Content{}, WrongIdentity.Field("aid", "the flow is not that of agent %q", clip(agent))
+	}
+	if s.store.manifests.Has(snap, a.ManifestHash) {
+		hash = a.ManifestHash
+	}
+	if own, ok := s.store.params.Get(snap, agent); ok {
+		params.Agent = own.Parameters
 	}
 	key, err := renderingKey(version, hash, class.FlowFormat, params)
 	if err != nil {
 		return Content{}, err
 	}
 	if r, ok := s.rendered.get(key); ok {
-		return Content{r.text, r.kind, r.digest}, nil
+		return s.forPeer(ctx, r, class.Name, agent, p)
 	}
 	f, err := flow.Unmarshal(row.Doc.Flow)
 	if err != nil {
@@ -405,7 +407,7 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 	if err != nil {
 		return Content{}, err
 	}
-	r := rendering{kind: jsonFlow}
+	r := rendering{kind: jsonFlow, secret: flow.HasSecrets(f, m, params)}
 	if formatFor(class.FlowFormat, m) == YAMLFormat {
 		r.kind = yamlFlow
 		r.text, err = flow.RenderYAML(f, m, params)
@@ -418,8 +420,41 @@ func (s *Service) FlowFor(ctx context.Context, version, agent string, p Peer) (C
 	sum := sha256.Sum256(r.text)
 	r.digest = hex.EncodeToString(sum[:])
 	s.rendered.put(key, r)
+	return s.forPeer(ctx, r, class.Name, agent, p)
+}
+
+// forPeer returns a flow to an agent, unless there are secrets in it and nothing proves that it is one.
+func (s *Service) forPeer(ctx context.Context, r rendering, class, agent string, p Peer) (Content, error) {
+	if r.secret {
+		if err := s.proved(ctx, class, agent, p); err != nil {
+			return Content{}, err
+		}
+	}
 	return Content{r.text, r.kind, r.digest}, nil
 }
+
+// proved refuses a caller that shows neither a certificate nor credentials with edge:Fetch for the class. The log
+// and the events say so once for an agent, as it asks again and again.
+func (s *Service) proved(ctx context.Context, class, agent string, p Peer) error {
+	if p.Proved || p.Agent != "" {
+		return nil
+	}
+	if who, ok := caller.From(ctx); ok && who.ARN != "" {
+		return s.may(ctx, Fetch, class)
+	}
+	if _, told := s.unproved.LoadOrStore(cmp.Or(agent, p.Address), true); !told {
+		if s.unprovedCount.Add(1) > maxUnproved {
+			s.unproved.Clear()
+			s.unprovedCount.Store(0)
+		}
+		s.deps.Log.Warn("an agent without certificate or credentials asks for what only agents of its class may see", "agent", agent, "class", class, "address", p.Address)
+		s.event(Event{Level: "WARN", Class: class, Agent: agent, Type: "agent not authenticated", Message: "the agent shows neither certificate nor credentials, and does not get secrets or resources: enrol it"})
+	}
+	return NoIdentity.New("secrets and resources are for agents that show a certificate, or credentials with %s: enrol the agent (sluice edge token)", Fetch)
+}
+
+// maxUnproved bounds how many callers it is remembered of that they were told of.
+const maxUnproved = 10_000
 
 // renderingKey tells renderings apart.
 func renderingKey(version, hash string, format FlowFormat, p flow.Params) (string, error) {

@@ -154,22 +154,24 @@ func (s *Service) resourceOf(id string) (Resource, error) {
 }
 
 // ResourceFor returns a resource that an agent may fetch: its class has it, or it was ordered
-// to. Where agents need no certificate, who does not say who it is may have any whose id it
-// knows.
+// to. The agent says who it is, and shows a certificate or credentials.
 func (s *Service) ResourceFor(ctx context.Context, id, agent string, p Peer) (Resource, error) {
 	if err := s.authenticate(p, agent); err != nil {
 		return Resource{}, err
 	}
-	var a Agent
-	if agent = cmp.Or(agent, p.Agent); agent != "" {
-		var err error
-		if a, err = s.agentFor(ctx, agent); err != nil {
-			return Resource{}, err
-		}
+	if agent = cmp.Or(agent, p.Agent); agent == "" {
+		return Resource{}, NoIdentity.Field("aid", "the request does not say which agent it is from: aid is missing")
+	}
+	a, err := s.agentFor(ctx, agent)
+	if err != nil {
+		return Resource{}, err
+	}
+	if err := s.proved(ctx, a.Class, agent, p); err != nil {
+		return Resource{}, err
 	}
 	if ok, err := s.lately(ctx, func() bool {
 		_, err := s.resourceOf(id)
-		return err == nil && (agent == "" || s.entitled(a, id))
+		return err == nil && s.entitled(a, id)
 	}); err != nil {
 		return Resource{}, err
 	} else if ok {

@@ -92,6 +92,45 @@ func keepsSecrets(c *manifest.Component, property string) bool {
 	return d.Sensitive
 }
 
+// HasSecrets reports whether a flow holds what only its agents may see: values of properties that the manifest
+// calls sensitive, references to sensitive parameters, a proxy's password.
+func HasSecrets(f *Flow, m *manifest.Manifest, p Params) bool {
+	look := newLookup(f, p)
+	secret := func(g *Group, c *manifest.Component, props map[string]string) bool {
+		for name, v := range props {
+			if c != nil && v != "" {
+				if d, ok := c.Property(name); ok && d.Sensitive {
+					return true
+				}
+			}
+			for _, r := range References(v) {
+				if parameter, ok := look.find(g, r); ok && parameter.Sensitive {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for g := range f.Root.groups() {
+		for _, c := range g.Processors {
+			if secret(g, find(m, manifest.Processor, c.Type, c.Bundle), c.Properties) {
+				return true
+			}
+		}
+		for _, c := range g.Services {
+			if secret(g, find(m, manifest.ControllerService, c.Type, c.Bundle), c.Properties) {
+				return true
+			}
+		}
+		for _, r := range g.Remotes {
+			if r.ProxyPassword != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Redact returns the flow without the values of sensitive parameters, and of the properties
 // that the manifest calls sensitive where these do not refer to a parameter.
 func Redact(f *Flow, m *manifest.Manifest) *Flow {
