@@ -56,7 +56,6 @@ func TestBadInput(t *testing.T) {
 		"a text":                     {body: `"heartbeat"`, status: 400},
 		"null":                       {body: `null`, status: 400, field: "agentInfo.identifier"},
 		"no agent":                   {body: `{}`, status: 400, field: "agentInfo.identifier"},
-		"no class":                   {body: beat(`"identifier":"a"`, ""), status: 400, field: "agentInfo.agentClass"},
 		"a number for a name":        {body: beat(`"identifier":7,"agentClass":"c"`, ""), status: 400, field: "agentInfo.identifier"},
 		"a list for an object":       {body: beat(ok, `,"flowInfo":[]`), status: 400, field: "flowInfo"},
 		"a path for an id":           {body: beat(`"identifier":"../../etc","agentClass":"c"`, ""), status: 400, field: "agentInfo.identifier"},

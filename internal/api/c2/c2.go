@@ -330,6 +330,10 @@ func (f *front) acknowledge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	res := a.result(f.peer(r))
+	res.Body = body
+	if bare := withoutManifest(body); bare != nil {
+		res.Body = bare
+	}
 	if err := f.deps.Edge.Acknowledge(r.Context(), res); err != nil {
 		f.deps.Fail(w, err)
 		return

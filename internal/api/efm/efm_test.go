@@ -271,6 +271,18 @@ func callOrders(b *bench) {
 		b.t.Error(got)
 	}
 	b.call(404, "GET", "/operations/{id}/debug/{agent}", []string{id, "agent-2"}, "", "", "")
+	ask := strings.TrimSpace(jsonText(b.json(201, "POST", "/operations", `{"operation":"DESCRIBE","operand":"manifest","agentId":"agent-1"}`)["number"]))
+	for _, op := range b.beat("agent-1", "pumps", "java-hash", nil) {
+		if op.Operation == "DESCRIBE" {
+			r := &edge.Result{Operation: op.ID, State: "FULLY_APPLIED", Agent: "agent-1", Body: []byte(`{"operationState":{"state":"FULLY_APPLIED"}}`)}
+			if err := b.edge.Acknowledge(b.t.Context(), r); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	if got := b.get("/operations/{id}/answer/{agent}", ask, "agent-1"); got["operationState"] == nil {
+		b.t.Error(got)
+	}
 	b.get("/operations?agentClass=pumps")
 	b.get("/operations/{id}", id)
 	b.call(204, "DELETE", "/operations/{id}", []string{id}, "", "", "")
@@ -288,7 +300,7 @@ func callAgents(b *bench) {
 	if a := b.get("/agents/{id}", "agent-1"); a["report"].(map[string]any)["identifier"] != "agent-1" {
 		b.t.Error(a)
 	}
-	if h := b.get("/agents/{id}/operations", "agent-1")[""].([]any); len(h) != 1 {
+	if h := b.get("/agents/{id}/operations", "agent-1")[""].([]any); len(h) != 2 {
 		b.t.Error(h)
 	}
 	b.json(200, "PUT", "/agents/{id}/parameters", `{"parameters":[{"name":"port","value":"7"}]}`, "agent-1")

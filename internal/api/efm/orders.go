@@ -64,6 +64,10 @@ func (f *front) orders() []operation {
 				return s.ReadDebug(c.Context(), n, c.PathValue("agent"), w)
 			}}, err
 		}).gives("application/octet-stream"),
+		on("GET", "/operations/{id}/answer/{agent}", "Return what an agent has said to DESCRIBE: its whole acknowledgement", tag, func(c *call, _ none) (content, error) {
+			n, err := c.pathNumber("id")
+			return content{media: "application/octet-stream", file: "answer.json", write: func(w io.Writer) error { return s.ReadDebug(c.Context(), n, c.PathValue("agent"), w) }}, err
+		}).gives("application/octet-stream"),
 		on("GET", "/events", "List the events of a class, the newest first", tag, func(c *call, _ none) ([]edge.Event, error) {
 			return s.Events(c.Context(), c.values.Get("agentClass"), c.values.Get("agentId"), c.count("hours", 24), c.count("limit", 0))
 		}, class, parameter{name: "agentId", about: "One agent's alone"},

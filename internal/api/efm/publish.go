@@ -29,6 +29,12 @@ type reversion struct {
 	Version string `json:"version"` // number or id
 }
 
+// publicRollout leaves out which part of the order of agents is admitted: how many those are is what it means.
+func publicRollout(r edge.Rollout) edge.Rollout {
+	r.Admitted = 0
+	return r
+}
+
 func (f *front) publishing() []operation {
 	const tag = "versions and rollouts"
 	s := f.deps.Edge
@@ -41,13 +47,15 @@ func (f *front) publishing() []operation {
 			if err := do(c, n); err != nil {
 				return edge.RolloutStatus{}, err
 			}
-			return s.RolloutOf(c.Context(), n)
+			out, err := s.RolloutOf(c.Context(), n)
+			out.Rollout = publicRollout(out.Rollout)
+			return out, err
 		})
 	}
 	return []operation{
 		on("POST", "/designer/flows/{id}/publish", "Make a version of a flow and begin to bring it to its class", tag, func(c *call, in publication) (published, error) {
 			v, r, err := s.Publish(c.Context(), c.PathValue("id"), in.Comments, in.Plan)
-			return published{v, r}, err
+			return published{v, publicRollout(r)}, err
 		}),
 		on("GET", "/designer/flows/{id}/versions", "List the versions of a flow, the oldest first", tag, func(c *call, _ none) ([]edge.FlowVersion, error) {
 			info, _, err := s.Flow(c.Context(), c.PathValue("id"))
@@ -74,7 +82,7 @@ func (f *front) publishing() []operation {
 				return published{}, err
 			}
 			v, r, err := s.Republish(c.Context(), info.ID, id, in.Plan)
-			return published{v, r}, err
+			return published{v, publicRollout(r)}, err
 		}),
 		on("POST", "/designer/flows/{id}/revert", "Edit an earlier version, the published one unless another is said", tag, func(c *call, in reversion) (flowView, error) {
 			info, m, err := f.designed(c)
@@ -93,14 +101,20 @@ func (f *front) publishing() []operation {
 			return flowView{info, flow.Redact(draft, m)}, err
 		}),
 		on("GET", "/rollouts", "List the rollouts of a class, the newest first", tag, func(c *call, _ none) ([]edge.Rollout, error) {
-			return s.Rollouts(c.Context(), c.values.Get("agentClass"))
+			list, err := s.Rollouts(c.Context(), c.values.Get("agentClass"))
+			for i := range list {
+				list[i] = publicRollout(list[i])
+			}
+			return list, err
 		}, parameter{name: "agentClass", about: "The class", required: true}),
 		on("GET", "/rollouts/{n}", "Describe a rollout, and how far agents have come with it", tag, func(c *call, _ none) (edge.RolloutStatus, error) {
 			n, err := c.pathNumber("n")
 			if err != nil {
 				return edge.RolloutStatus{}, err
 			}
-			return s.RolloutOf(c.Context(), n)
+			out, err := s.RolloutOf(c.Context(), n)
+			out.Rollout = publicRollout(out.Rollout)
+			return out, err
 		}),
 		steer("pause", "Admit no more agents to a rollout", func(c *call, n int64) error { return s.Pause(c.Context(), n, true) }),
 		steer("resume", "Go on with a rollout", func(c *call, n int64) error { return s.Pause(c.Context(), n, false) }),

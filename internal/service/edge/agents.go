@@ -40,6 +40,7 @@ func (s *Service) Agents(ctx context.Context, class, after string, limit int) (A
 		page.Agents = append(page.Agents, *r.Doc)
 		page.Next = hex.EncodeToString(r.Place[:])
 	}
+	s.refresh(ctx, page.Agents)
 	if limit <= 0 || limit > store.MaxScan {
 		limit = store.MaxScan
 	}
@@ -47,6 +48,23 @@ func (s *Service) Agents(ctx context.Context, class, after string, limit int) (A
 		page.Next = ""
 	}
 	return page, nil
+}
+
+// refresh sets when agents were last seen by what all nodes know now: what is written down is older, as most
+// heartbeats write nothing.
+func (s *Service) refresh(ctx context.Context, agents []Agent) {
+	ids := make([]string, len(agents))
+	for i := range agents {
+		ids[i] = agents[i].ID
+	}
+	ages, now := s.lastHeard(ctx, ids), s.deps.Clock.Now()
+	for i := range agents {
+		if age, ok := ages[agents[i].ID]; ok {
+			if seen := now.Add(-age); seen.After(agents[i].Seen) {
+				agents[i].Seen = seen
+			}
+		}
+	}
 }
 
 // Agent returns one agent.
@@ -64,7 +82,9 @@ func (s *Service) Agent(ctx context.Context, id string) (Agent, error) {
 		}
 		return Agent{}, NoSuchAgent.Field("agentId", "there is no agent %q", clip(id))
 	}
-	return *row.Doc, s.may(ctx, View, row.Doc.Class)
+	one := []Agent{*row.Doc}
+	s.refresh(ctx, one)
+	return one[0], s.may(ctx, View, row.Doc.Class)
 }
 
 // Report is an agent with the last that it has reported to any node.

@@ -14,6 +14,7 @@ import (
 // maxDebugBundle bounds what an agent may send, and debugLife is how long it is kept.
 const (
 	maxDebugBundle = 64 << 20
+	maxDescription = 4 << 20 // what an agent says to DESCRIBE
 	debugLife      = 7 * 24 * time.Hour
 )
 
@@ -48,8 +49,40 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 	if a.Class != o.Class || o.Agent != "" && o.Agent != agent {
 		return WrongIdentity.Field("aid", "the bundle was asked of another agent")
 	}
-	// What an agent sent before stays until the whole of this is here.
-	key := debugKey(o.Number, agent)
+	if s.deps.Clock.Now().After(o.Expires) {
+		return NoSuchOrder.Field("order", "the operation has expired")
+	}
+	if ended, err := s.hasEnded(ctx, o.Number, agent); err != nil {
+		return err
+	} else if ended {
+		return BundleComplete.Field("order", "the agent has sent its bundle, and said that it is whole")
+	}
+	if err := s.keepFile(ctx, o.Number, agent, maxDebugBundle, body); err != nil {
+		return err
+	}
+	s.event(Event{Level: "INFO", Class: a.Class, Agent: agent, Type: "debug bundle received", Message: fmt.Sprintf("for operation %d", o.Number)})
+	return nil
+}
+
+// hasEnded reports whether an agent is through with an order.
+func (s *Service) hasEnded(ctx context.Context, order int64, agent string) (bool, error) {
+	sh := s.shard(agent)
+	sh.mu.Lock()
+	var p *Progress
+	if l := sh.agents[agent]; l != nil {
+		p = l.open[order]
+	}
+	sh.mu.Unlock()
+	if p != nil && p.State.ended() {
+		return true, nil
+	}
+	row, ok, err := s.store.progress.Get(ctx, progressKey(order, agent))
+	return ok && row.Doc.State.ended(), err
+}
+
+// keepFile keeps what an agent sends for an order. What it sent before stays until the whole of this is here.
+func (s *Service) keepFile(ctx context.Context, order int64, agent string, limit int64, body io.Reader) error {
+	key := debugKey(order, agent)
 	before, had, err := s.store.debug.rows.Get(ctx, key)
 	if err != nil {
 		return err
@@ -61,7 +94,7 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 			s.dropBundle(context.WithoutCancel(ctx), unused)
 		}
 	}()
-	if head.Size, err = s.store.debug.write(ctx, head.File, agent, maxDebugBundle, body); err != nil {
+	if head.Size, err = s.store.debug.write(ctx, head.File, agent, limit, body); err != nil {
 		return err
 	}
 	if err := s.store.debug.rows.Put(ctx, map[string]*chunkRow{key: head}); err != nil {
@@ -70,7 +103,6 @@ func (s *Service) KeepDebug(ctx context.Context, order, agent string, p Peer, bo
 	if unused = nil; had {
 		unused = before.Doc
 	}
-	s.event(Event{Level: "INFO", Class: a.Class, Agent: agent, Type: "debug bundle received", Message: fmt.Sprintf("%d bytes, for operation %d", head.Size, o.Number)})
 	return nil
 }
 
@@ -81,7 +113,7 @@ func (s *Service) dropBundle(ctx context.Context, head *chunkRow) {
 	}
 }
 
-// ReadDebug writes the bundle that an agent has sent for an order.
+// ReadDebug writes what an agent has sent for an order: the bundle of TRANSFER debug, or its whole answer to DESCRIBE.
 func (s *Service) ReadDebug(ctx context.Context, order int64, agent string, w io.Writer) error {
 	o, ok := s.store.orders.Get(s.deps.Store.Snapshot(), orderKey(order))
 	if !ok {
@@ -95,7 +127,7 @@ func (s *Service) ReadDebug(ctx context.Context, order int64, agent string, w io
 		return err
 	}
 	if !ok {
-		return NoSuchResource.New("agent %q has not sent its bundle", clip(agent))
+		return NoSuchResource.New("agent %q has sent nothing for operation %d", clip(agent), order)
 	}
 	for part, err := range s.store.debug.read(ctx, head.Doc.File, head.Doc.Size) {
 		if err != nil {

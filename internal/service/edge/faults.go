@@ -18,6 +18,7 @@ var (
 	RolloutUnderWay  = &fault.Reason{Kind: fault.Conflict, Name: "RolloutUnderWay"}
 	RolloutEnded     = &fault.Reason{Kind: fault.Conflict, Name: "RolloutEnded"}
 	NotSupported     = &fault.Reason{Kind: fault.Conflict, Name: "OperationNotSupported"}
+	BundleComplete   = &fault.Reason{Kind: fault.Conflict, Name: "DebugBundleComplete"}
 	TooLarge         = &fault.Reason{Kind: fault.TooLarge, Name: "TooLarge"}
 	TooMany          = &fault.Reason{Kind: fault.Exhausted, Name: "TooMany"}
 	WrongIdentity    = &fault.Reason{Kind: fault.Denied, Name: "WrongAgentIdentity"}

@@ -103,13 +103,30 @@ func supportedBy(m *manifest.Manifest) []string {
 			out = append(out, k.Operation+"/"+k.Operand)
 		}
 	}
+	if m.AgentType == manifest.CPP { // its components are those of its flow, which no list of operands knows
+		for _, operation := range []string{"START", "STOP"} {
+			if m.Supports(operation, "") {
+				out = append(out, operation+anyComponent)
+			}
+		}
+	}
 	return out
 }
+
+// anyComponent stands for the components of an agent of C++ among the operands that it supports.
+const anyComponent = "/*"
 
 // supports reports whether agents with a manifest carry out an operation.
 func (s *Service) supports(r store.Reader, hash, operation, operand string) bool {
 	doc, ok := s.store.manifests.Get(r, hash)
-	return ok && (doc.Supported == nil || slices.Contains(doc.Supported, operation+"/"+operand))
+	if !ok || doc.Supported == nil {
+		return ok
+	}
+	if slices.Contains(doc.Supported, operation+"/"+operand) {
+		return true
+	}
+	listed := slices.ContainsFunc(kinds, func(k Kind) bool { return k.Operation == operation && k.Operand == operand })
+	return !listed && slices.Contains(doc.Supported, operation+anyComponent)
 }
 
 // bind makes a manifest that of a class, where the class's strategy says so.

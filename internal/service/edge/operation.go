@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,8 +43,8 @@ type Progress struct {
 	State    State     `json:"state"`
 	Attempt  int       `json:"attempt"`
 	Details  string    `json:"details,omitempty"`
-	Deployed time.Time `json:"deployed"` // the last time
-	Updated  time.Time `json:"updated"`
+	Deployed time.Time `json:"deployed,omitzero"` // the last time
+	Updated  time.Time `json:"updated,omitzero"`
 }
 
 // progressKey is the row of an agent's progress.
@@ -95,6 +96,8 @@ type Result struct {
 	Peer Peer
 	// Report is a heartbeat that came with it; nil if none did.
 	Report *Heartbeat
+	// Body is the whole message, in JSON, without the manifest: what DESCRIBE asks for is in it.
+	Body []byte
 }
 
 // outcomes are the states that agents acknowledge with.
@@ -108,29 +111,45 @@ type Kind struct {
 	Operation, Operand string
 	// Args are the names of arguments, and whether one must be given. nil: any.
 	Args map[string]bool
+	// Silent says that agents do not acknowledge it: it is done when it was sent.
+	Silent bool
 }
 
 // kinds are the operations that operators may order; UPDATE configuration and SYNC resource
 // follow from what is published and assigned.
 var kinds = []Kind{
-	{"UPDATE", "asset", map[string]bool{"resource": true, "file": false, "forceDownload": false}},
-	{"UPDATE", "properties", nil},
-	{"DESCRIBE", "manifest", map[string]bool{}},
-	{"DESCRIBE", "metrics", map[string]bool{"metricsClass": false}},
-	{"DESCRIBE", "configuration", map[string]bool{}},
-	{"DESCRIBE", "jstack", map[string]bool{}},
-	{"DESCRIBE", "corecomponentstate", map[string]bool{}},
-	{"START", "flow", map[string]bool{}},
-	{"STOP", "flow", map[string]bool{}},
-	{"START", "processor", map[string]bool{"processorId": true}},
-	{"STOP", "processor", map[string]bool{"processorId": true}},
-	{"CLEAR", "connection", nil},
-	{"CLEAR", "repositories", map[string]bool{}},
-	{"CLEAR", "corecomponentstate", nil},
-	{"RESTART", "", map[string]bool{}},
-	{"PAUSE", "flow", map[string]bool{}},
-	{"RESUME", "flow", map[string]bool{}},
-	{"TRANSFER", "debug", map[string]bool{}},
+	{Operation: "UPDATE", Operand: "asset", Args: map[string]bool{"resource": true, "file": false, "forceDownload": false}},
+	{Operation: "UPDATE", Operand: "properties"},
+	{Operation: "DESCRIBE", Operand: "manifest", Args: map[string]bool{}},
+	{Operation: "DESCRIBE", Operand: "metrics", Args: map[string]bool{"metricsClass": false}},
+	{Operation: "DESCRIBE", Operand: "configuration", Args: map[string]bool{}},
+	{Operation: "DESCRIBE", Operand: "jstack", Args: map[string]bool{}},
+	{Operation: "DESCRIBE", Operand: "corecomponentstate", Args: map[string]bool{}},
+	{Operation: "START", Operand: "flow", Args: map[string]bool{}},
+	{Operation: "STOP", Operand: "flow", Args: map[string]bool{}},
+	{Operation: "START", Operand: "processor", Args: map[string]bool{"processorId": true}},
+	{Operation: "STOP", Operand: "processor", Args: map[string]bool{"processorId": true}},
+	{Operation: "CLEAR", Operand: "connection"},
+	{Operation: "CLEAR", Operand: "repositories", Args: map[string]bool{}},
+	{Operation: "CLEAR", Operand: "corecomponentstate"},
+	{Operation: "RESTART", Args: map[string]bool{}},
+	{Operation: "PAUSE", Operand: "flow", Args: map[string]bool{}, Silent: true},
+	{Operation: "RESUME", Operand: "flow", Args: map[string]bool{}, Silent: true},
+	{Operation: "TRANSFER", Operand: "debug", Args: map[string]bool{}},
+}
+
+// kindOf finds the kind of an operation. START and STOP take the name of a component as their operand too, as
+// agents of C++ do; "c2" among them would end the agent's own reports.
+func kindOf(operation, operand string) (Kind, bool) {
+	for _, k := range kinds {
+		if k.Operation == operation && k.Operand == operand {
+			return k, true
+		}
+	}
+	if (operation == "START" || operation == "STOP") && operand != "" && !strings.EqualFold(operand, "c2") {
+		return Kind{Operation: operation, Operand: operand, Args: map[string]bool{}}, true
+	}
+	return Kind{}, false
 }
 
 // Order is what is wanted of an agent or a class.
@@ -142,9 +161,9 @@ type Order struct {
 	Class     string            `json:"class"`
 	Agent     string            `json:"agent,omitempty"` // empty: all of the class
 	By        string            `json:"created_by"`
-	Created   time.Time         `json:"created"`
+	Created   time.Time         `json:"created,omitzero"`
 	// Expires is when agents that have not got it do not get it any more.
-	Expires   time.Time `json:"expires"`
+	Expires   time.Time `json:"expires,omitzero"`
 	Cancelled bool      `json:"cancelled"`
 }
 

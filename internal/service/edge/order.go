@@ -75,22 +75,22 @@ func (s *Service) Order(ctx context.Context, r Request) (Order, error) {
 
 // checkKind refuses operations that nobody may order, and arguments they do not have.
 func checkKind(r Request) error {
-	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Operation == r.Operation && k.Operand == r.Operand })
-	if i < 0 {
+	kind, ok := kindOf(r.Operation, r.Operand)
+	if !ok || len(r.Operand) > maxName {
 		return Invalid.Field("operation", "%s %s cannot be ordered", clip(r.Operation), clip(r.Operand))
 	}
 	if len(r.Args) > 100 {
 		return TooMany.Field("args", "there are more than 100 arguments")
 	}
 	for n, v := range r.Args {
-		if _, ok := kinds[i].Args[n]; kinds[i].Args != nil && !ok {
+		if _, ok := kind.Args[n]; kind.Args != nil && !ok {
 			return Invalid.Field("args."+clip(n), "%s %s has no argument %q", r.Operation, r.Operand, clip(n))
 		}
 		if len(n) > 512 || len(v) > 8<<10 {
 			return TooLarge.Field("args."+clip(n), "an argument is too long")
 		}
 	}
-	for n, required := range kinds[i].Args {
+	for n, required := range kind.Args {
 		if required && r.Args[n] == "" {
 			return Invalid.Field("args."+n, "%s %s needs the argument %q", r.Operation, r.Operand, n)
 		}
@@ -147,7 +147,7 @@ func (s *Service) Orders(ctx context.Context, class string) ([]OrderStatus, erro
 
 // OrderOf returns one order.
 func (s *Service) OrderOf(ctx context.Context, number int64) (OrderStatus, error) {
-	o, ok := s.store.orders.Get(s.deps.Store.Snapshot(), orderKey(number))
+	o, ok := s.anyOrder(s.deps.Store.Snapshot(), number)
 	if !ok {
 		return OrderStatus{}, NoSuchOrder.Field("id", "there is no operation %d", number)
 	}
@@ -156,6 +156,26 @@ func (s *Service) OrderOf(ctx context.Context, number int64) (OrderStatus, error
 	}
 	states, err := s.states(ctx, number)
 	return OrderStatus{*o, states}, err
+}
+
+// anyOrder finds an order by its number, also one that nobody ordered: what a rollout or the assignment of
+// resources brings to agents, which their histories list.
+func (s *Service) anyOrder(r store.Reader, number int64) (*Order, bool) {
+	if o, ok := s.store.orders.Get(r, orderKey(number)); ok {
+		return o, true
+	}
+	if ro, ok := s.store.rollouts.Get(r, orderKey(number)); ok {
+		return &Order{Number: number, Operation: "UPDATE", Operand: "configuration", Args: map[string]string{"flowId": ro.Version}, Class: ro.Class, By: ro.By, Created: ro.Created}, true
+	}
+	for _, c := range s.store.classes.All(r, "") {
+		switch number {
+		case c.Order:
+			return &Order{Number: number, Operation: "UPDATE", Operand: "configuration", Args: map[string]string{"flowId": c.Version}, Class: c.Name}, true
+		case c.ResourceOrder:
+			return &Order{Number: number, Operation: "SYNC", Operand: "resource", Class: c.Name}, true
+		}
+	}
+	return nil, false
 }
 
 // states counts the agents by how far they have come with an order.

@@ -57,7 +57,7 @@ type Rollout struct {
 	Wave     int          `json:"wave"` // the present one, from 0
 	// Admitted is the part of the order of places whose agents get the version, and Agents
 	// how many those are.
-	Admitted uint64 `json:"admitted"`
+	Admitted uint64 `json:"admitted,omitzero"`
 	Agents   int    `json:"agents"`
 	// Well is since when the present wave has nothing open.
 	Well time.Time `json:"well,omitzero"`
