@@ -67,10 +67,11 @@ func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln 
 	if c.Cluster.Enabled {
 		self.Node, self.Address, self.IP = c.Cluster.Node, c.advertised(), addressOf(ctx, c.Cluster.Address)
 		self.Generation, self.Digests, self.Stack = c.Cluster.Generation, c.digests(key[:]), stack(c)
+		self.Own = c.ownDigests()
 	}
 	conf := cluster.Config{Account: c.Account, Region: c.Region, Self: self}
 	if c.Cluster.Enabled {
-		conf.Cluster = c.Cluster.Name
+		conf.Cluster, conf.DataNode = c.Cluster.Name, c.Cluster.DataNode
 	}
 	k.service = cluster.New(conf, cluster.Deps{Store: b.store, Auth: auth, Clock: b.clock, Log: b.log, Health: b.guard.Check,
 		Parts: func() []cluster.Part {
@@ -107,6 +108,7 @@ func openCluster(ctx context.Context, c *Config, b *base, auth *iam.Service, ln 
 		if err := k.service.Agree(known); err != nil {
 			return nil, err
 		}
+		k.service.WarnOfOwn(known)
 		if leases.Owner, err = ownerID(b.index, self.Address); err != nil {
 			return nil, err
 		}

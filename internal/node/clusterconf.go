@@ -1,10 +1,16 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -155,7 +161,72 @@ func (c *Config) digests(key []byte) map[string]string {
 	out := config.Digests(c, key)
 	shown := *c
 	shown.Store.URL = withoutPassword(c.Store.URL)
-	out["store.url"] = config.Digests(&shown, nil)["store.url"]
+	shown.Cluster.Hosts = sortedHosts(c.Cluster.Hosts)
+	agreed := config.Digests(&shown, nil)
+	out["store.url"], out["cluster.hosts"] = agreed["store.url"], agreed["cluster.hosts"]
+	// Where these files are is a node's own affair, what is in them is not.
+	for name, path := range map[string]string{"kong.declarative_config": c.Kong.Declarative, "gate.lua_path": c.Gate.LuaPath, "gate.wasm_filters_path": c.Gate.WasmFilters} {
+		out[name] = "none"
+		if path != "" {
+			out[name] = contentDigest(path)
+		}
+	}
+	return out
+}
+
+// sortedHosts is a list of hosts in an order of its own: in which they were written says nothing.
+func sortedHosts(list string) string {
+	hosts := slices.Sorted(listed(list))
+	return strings.Join(hosts, ",")
+}
+
+// contentDigest is a digest of a file, or of the files in a directory with their names.
+func contentDigest(path string) string {
+	sum := sha256.New()
+	err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if d.Type()&fs.ModeSymlink != 0 { // as Kubernetes mounts its files
+			if info, err := os.Stat(name); err != nil || info.IsDir() {
+				return err
+			}
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // read only
+		rel, err := filepath.Rel(path, name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%s\x00", rel)
+		n, err := io.Copy(sum, f)
+		fmt.Fprintf(sum, "\x00%d\x00", n)
+		return err
+	})
+	if err != nil {
+		return "unreadable" // whoever needs the file says so
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// placeKeys are the keys that are a node's own in every cluster: where it is, what it is called, and where its
+// files are.
+var placeKeys = []string{"data", "host", "port_base", "ports.proxy", "ports.proxy_tls", "ports.kong_admin", "ports.aws", "ports.sql", "ports.console", "ports.cluster",
+	"ports.status", "cluster.node", "cluster.address", "cluster.generation", "cluster.roles", "cluster.key_store", "cluster.key_store_password", "cluster.cert", "cluster.key",
+	"cluster.ca", "cluster.kubernetes_account", "root.passphrase_file", "kong.admin_host", "kong.proxy_host", "kong.declarative_config", "gate.stream_listen", "gate.tls_cert",
+	"gate.tls_key", "gate.lua_path", "gate.wasm_filters_path", "console.host", "console.key_store", "console.key_store_password", "console.key_password",
+	"console.trust_store", "console.trust_store_password"}
+
+// ownDigests are of the keys that nodes may have their own values of, but seldom mean to: how many connections,
+// how much memory, how much is logged. A node warns of those that differ.
+func (c *Config) ownDigests() map[string]string {
+	out := config.OwnDigests(c)
+	for _, key := range placeKeys {
+		delete(out, key)
+	}
 	return out
 }
 

@@ -149,14 +149,16 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 		return err
 	}
 	f.status = status.New(status.Deps{Registry: m.registry, Allow: mayLook, Jobs: b.jobs.States, CA: ca.pem(),
-		Healthy: func() error { return errors.Join(b.guard.Check(), s.cluster.service.Ready()) },
-		Detail:  detail,
-		Components: map[string]func() error{"diskSpace": b.guard.Check, "cluster": s.cluster.service.Ready, "db": func() error {
+		Healthy:    func() error { return errors.Join(b.guard.Check(), s.cluster.service.Ready()) },
+		Detail:     detail,
+		Components: map[string]func() error{"diskSpace": b.guard.Check, "cluster": s.cluster.service.Ready},
+		// Without these a node goes on with what it can: a balancer must not take it out for them.
+		Degraded: map[string]func() error{"db": func() error {
 			if !storeReachable() {
 				return errStoreSilent
 			}
 			return nil
-		}}})
+		}, "dataNode": s.cluster.service.DataNode, "mesh": s.cluster.service.Connected}})
 	edgeAPI, err := efm.New(efm.Config{Context: c.Console.ContextPath, Origins: c.browser().Origins}, efm.Deps{Edge: s.edge, Fingerprint: fingerprint(f.consoleTLS),
 		Identify: func(r *http.Request) (*http.Request, error) { return console.Identified(r, operators) },
 		Fail:     func(w http.ResponseWriter, err error) { console.WriteError(w, b.log, err) }})

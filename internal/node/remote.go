@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"sync"
 
+	"sluice.dev/sluice/internal/api/pgwire"
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/mesh"
 	"sluice.dev/sluice/internal/service/gateway"
@@ -111,19 +112,25 @@ func (e elsewhere) serveSQL(ctx context.Context, ln net.Listener, log *slog.Logg
 		select {
 		case busy <- struct{}{}:
 		default:
-			_ = client.Close() // more than are served
+			all.Go(func() {
+				defer client.Close()
+				pgwire.Refuse(client, "53300", "this node forwards as many SQL connections as it may; try again later")
+			})
 			continue
 		}
 		all.Go(func() {
 			defer func() { <-busy }()
 			defer client.Close()
-			if err := e.check(); err != nil {
-				log.Warn("refused a SQL connection", "error", err)
-				return
+			err := e.check()
+			var server net.Conn
+			if err == nil {
+				if server, err = e.mesh.Dial(ctx, e.node, sqlService); err != nil {
+					err = mesh.NoPeer.Wrap(err, "node %q, which runs SQL, cannot be reached; try again later", e.node)
+				}
 			}
-			server, err := e.mesh.Dial(ctx, e.node, sqlService)
 			if err != nil {
 				log.Warn("cannot forward a SQL connection", "node", e.node, "error", err)
+				pgwire.Refuse(client, "57P03", fault.MessageOf(err))
 				return
 			}
 			defer server.Close()

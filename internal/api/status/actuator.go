@@ -45,6 +45,9 @@ func (h *Handler) health() health {
 		out.Components[name] = health{Status: word(ok)}
 		all = all && ok
 	}
+	for name, check := range h.degraded {
+		out.Components[name] = health{Status: word(check() == nil)}
+	}
 	out.Status = word(all)
 	return out
 }

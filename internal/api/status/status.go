@@ -22,9 +22,13 @@ type Deps struct {
 	Detail map[string]func() any
 	// Healthy reports what stops the node from serving; nil if nothing does.
 	Healthy func() error
-	// Components are parts of the node whose health the actuator tells of, by name.
+	// Components are parts of the node without which it is not ready, by name, as the actuator shows them. What
+	// they report is what Healthy does.
 	Components map[string]func() error
-	CA         []byte // PEM
+	// Degraded are parts that others need and without which the node goes on: they are shown as down, and the
+	// node stays up.
+	Degraded map[string]func() error
+	CA       []byte // PEM
 	// Allow decides whether a request may see more than whether the node is well: jobs, details and metrics
 	// name what is on the node. nil: every request may.
 	Allow func(*http.Request) error
@@ -35,12 +39,13 @@ type Handler struct {
 	mux        *http.ServeMux
 	metrics    http.Handler
 	components map[string]func() error
+	degraded   map[string]func() error
 	ready      atomic.Bool
 }
 
 // New returns the handler; the node is not ready until SetReady.
 func New(d Deps) *Handler {
-	h := &Handler{mux: http.NewServeMux(), metrics: promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}), components: d.Components}
+	h := &Handler{mux: http.NewServeMux(), metrics: promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}), components: d.Components, degraded: d.Degraded}
 	h.mux.HandleFunc("GET /status/live", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "live") })
 	h.mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !h.ready.Load() {
@@ -51,7 +56,12 @@ func New(d Deps) *Handler {
 			say(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		say(w, http.StatusOK, "ready")
+		warnings := h.warnings()
+		if len(warnings) == 0 {
+			say(w, http.StatusOK, "ready")
+			return
+		}
+		write(w, http.StatusOK, map[string]any{"message": "ready", "warnings": warnings})
 	})
 	if d.Allow == nil {
 		d.Allow = func(*http.Request) error { return nil }
@@ -86,6 +96,17 @@ func New(d Deps) *Handler {
 	})
 	h.mux.Handle("GET /metrics", h.metrics)
 	return h
+}
+
+// warnings are what is away without which the node goes on.
+func (h *Handler) warnings() map[string]string {
+	out := map[string]string{}
+	for name, check := range h.degraded {
+		if err := check(); err != nil {
+			out[name] = err.Error()
+		}
+	}
+	return out
 }
 
 // SetReady says whether the node takes requests.

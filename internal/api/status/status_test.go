@@ -1,8 +1,10 @@
 package status_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +13,35 @@ import (
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/work"
 )
+
+// What a node goes on without is shown, and takes it out of no balancer, on either of the two pages.
+func TestPagesOfHealthAgree(t *testing.T) {
+	var ready, database error
+	h := status.New(status.Deps{Registry: prometheus.NewRegistry(), Jobs: func() []work.State { return nil },
+		Healthy: func() error { return ready }, Components: map[string]func() error{"cluster": func() error { return ready }},
+		Degraded: map[string]func() error{"db": func() error { return database }}})
+	h.SetReady(true)
+	for _, tc := range []struct {
+		ready, database error
+		status          int
+		shown           string
+	}{
+		{nil, nil, 200, `"db":{"status":"UP"}`},
+		{nil, errors.New("the database is silent"), 200, `"db":{"status":"DOWN"}`},
+		{errors.New("drained"), nil, 503, `"cluster":{"status":"DOWN"}`},
+	} {
+		ready, database = tc.ready, tc.database
+		plain, actuator := httptest.NewRecorder(), httptest.NewRecorder()
+		h.ServeHTTP(plain, httptest.NewRequest("GET", "/status/ready", nil))
+		h.Actuator().ServeHTTP(actuator, httptest.NewRequest("GET", "/actuator/health", nil))
+		if plain.Code != tc.status || actuator.Code != tc.status || !strings.Contains(actuator.Body.String(), tc.shown) {
+			t.Errorf("%v, %v: %d and %d, %s; want %d and %s", tc.ready, tc.database, plain.Code, actuator.Code, actuator.Body, tc.status, tc.shown)
+		}
+		if database != nil && !strings.Contains(plain.Body.String(), database.Error()) {
+			t.Errorf("/status/ready does not say what is away: %s", plain.Body)
+		}
+	}
+}
 
 // What is on a node is for callers who may look; whether it is well is for everybody.
 func TestDetailIsForThoseWhoMay(t *testing.T) {

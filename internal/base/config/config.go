@@ -142,6 +142,18 @@ func Digests(c any, key []byte) map[string]string {
 	return out
 }
 
+// OwnDigests returns a digest of each key that nodes of a cluster may have their own values of, but of no secret.
+func OwnDigests(c any) map[string]string {
+	out := map[string]string{}
+	walk(reflect.ValueOf(c).Elem(), "", func(name string, v reflect.Value, tag reflect.StructTag) {
+		if tag.Get("scope") == "node" && tag.Get("secret") != "true" {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%s=%v", name, v.Interface()))
+			out[name] = hex.EncodeToString(sum[:8])
+		}
+	})
+	return out
+}
+
 // Reference writes the keys of a configuration with their variables, defaults and
 // documentation, as Markdown.
 func Reference(w io.Writer, defaults any) error {

@@ -63,6 +63,8 @@ type Config struct {
 	Account string
 	Region  string
 	Self    Self
+	// DataNode is the node that keeps objects, streams, deliveries and SQL; empty if none does, or all do.
+	DataNode string
 }
 
 // Self is what a node tells of itself, and what does not change while it runs.
@@ -76,7 +78,9 @@ type Self struct {
 	Started    time.Time         `json:"started"`
 	Generation int               `json:"generation"`
 	Digests    map[string]string `json:"digests"`
-	Stack      string            `json:"stack"` // tcp or tcp-ssl
+	// Own are digests of keys that nodes may have their own values of, but seldom mean to.
+	Own   map[string]string `json:"own,omitempty"`
+	Stack string            `json:"stack"` // tcp or tcp-ssl
 }
 
 // about is what comes with a session's renewals.
@@ -396,6 +400,7 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 		}
 		generation = n.Generation
 	}
+	st.Warnings = append(st.Warnings, s.away(nodes)...)
 	if s.cfg.Cluster != "" && len(nodes) == 2 {
 		st.Warnings = append(st.Warnings, "a cluster of two nodes is not supported: add a third")
 	}
@@ -403,6 +408,75 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 		st.Warnings = append(st.Warnings, "one node is left")
 	}
 	return st, nil
+}
+
+// away says what the cluster lacks: its data node, connections between nodes that live.
+func (s *Service) away(nodes []Node) (warnings []string) {
+	if s.cfg.Cluster == "" {
+		return nil
+	}
+	up := map[string]Node{}
+	for _, n := range nodes {
+		if n.State != Down {
+			up[n.Name] = n
+		}
+	}
+	if d := s.cfg.DataNode; d != "" {
+		if _, ok := up[d]; !ok {
+			warnings = append(warnings, "node "+d+", which keeps objects, streams, deliveries and SQL (cluster.data_node), is not up: they are away")
+		}
+	}
+	for _, n := range nodes {
+		for other, o := range up {
+			if up[n.Name].Name != "" && n.Name < other && !slices.Contains(n.Peers, other) && !slices.Contains(o.Peers, n.Name) {
+				warnings = append(warnings, "nodes "+n.Name+" and "+other+" are not connected with each other")
+			}
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+// Connected reports whether this node is connected with all others that have a session, and the data node with
+// them. The error says with which it is not.
+func (s *Service) Connected() error {
+	if s.cfg.Cluster == "" {
+		return nil
+	}
+	peers := s.deps.Peers()
+	var missing []string
+	for _, n := range s.Living() {
+		if n.Name != s.cfg.Self.Node && !slices.Contains(peers, n.Name) {
+			missing = append(missing, n.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return NotReady.New("no connection with %s", strings.Join(missing, ", "))
+}
+
+// DataNode reports whether the node that keeps objects, streams, deliveries and SQL can be reached from here.
+func (s *Service) DataNode() error {
+	d := s.cfg.DataNode
+	if d == "" || d == s.cfg.Self.Node || slices.Contains(s.deps.Peers(), d) {
+		return nil
+	}
+	return NotReady.New("node %s, which keeps objects, streams, deliveries and SQL, cannot be reached", d)
+}
+
+// WarnOfOwn logs the keys, node by node, that nodes may have their own values of and that differ from this one's.
+func (s *Service) WarnOfOwn(known []store.Node) {
+	for _, k := range known {
+		var a about
+		if k.Left <= 0 || k.Name == s.cfg.Self.Node || json.Unmarshal(k.About, &a) != nil || len(a.Own) == 0 {
+			continue
+		}
+		if keys := mesh.Differing(s.cfg.Self.Own, a.Own, true); len(keys) > 0 {
+			s.deps.Log.Warn("this node has its own values of keys that usually are the same on all nodes", "other_node", k.Name, "keys", strings.Join(keys, ", "))
+		}
+	}
 }
 
 // Agree makes sure that this node may join those that live: with the same configuration, or
