@@ -170,25 +170,44 @@ func (db *DB) Scan(ctx context.Context, r Range) iter.Seq2[Entry, error] {
 	}
 }
 
-// Batch is a set of writes that happen together. It is not safe for concurrent use.
+// Batch is a set of writes that happen together. It is not safe for concurrent use. It ends
+// with Commit, CommitUnsynced or Discard; a Discard of a batch that has ended does nothing.
 type Batch struct {
 	db *DB
-	b  *pebble.Batch
+	b  *pebble.Batch // nil once the batch has ended: Pebble then gives it to the next caller
 }
+
+// errEnded is the mistake of a caller that writes through a batch after its end.
+var errEnded = errors.New("kv: the batch has ended: it was committed or discarded")
 
 // NewBatch returns an empty batch. Every batch ends with Commit or Discard.
 func (db *DB) NewBatch() *Batch { return &Batch{db: db, b: db.p.NewBatch()} }
 
+// pebble returns the batch to write to.
+func (b *Batch) pebble() *pebble.Batch {
+	if b.b == nil {
+		panic(errEnded)
+	}
+	return b.b
+}
+
+// take ends the batch for its owner: whoever calls this is the last to use what it returns.
+func (b *Batch) take() *pebble.Batch {
+	p := b.b
+	b.b = nil
+	return p
+}
+
 // Set puts value under key.
 func (b *Batch) Set(key, value []byte) {
-	_ = b.b.Set(key, b.db.seal(key, value), nil) // a plain batch in memory never fails
+	_ = b.pebble().Set(key, b.db.seal(key, value), nil) // a plain batch in memory never fails
 }
 
 // Delete removes key if it is there.
-func (b *Batch) Delete(key []byte) { _ = b.b.Delete(key, nil) } // never fails, as Set
+func (b *Batch) Delete(key []byte) { _ = b.pebble().Delete(key, nil) } // never fails, as Set
 
 // DeleteRange removes the keys of [low, high).
-func (b *Batch) DeleteRange(low, high []byte) { _ = b.b.DeleteRange(low, high, nil) } // never fails, as Set
+func (b *Batch) DeleteRange(low, high []byte) { _ = b.pebble().DeleteRange(low, high, nil) } // never fails, as Set
 
 // Commit applies the batch; it is durable on return.
 func (b *Batch) Commit() error { return b.finish(pebble.Sync) }
@@ -197,12 +216,20 @@ func (b *Batch) Commit() error { return b.finish(pebble.Sync) }
 func (b *Batch) CommitUnsynced() error { return b.finish(pebble.NoSync) }
 
 func (b *Batch) finish(o *pebble.WriteOptions) error {
-	err := b.b.Commit(o)
-	return classify(errors.Join(err, b.b.Close()))
+	p := b.take()
+	if p == nil {
+		return errEnded
+	}
+	err := p.Commit(o)
+	return classify(errors.Join(err, p.Close()))
 }
 
-// Discard drops the batch.
-func (b *Batch) Discard() { _ = b.b.Close() } // nothing was written
+// Discard drops the batch, unless it has ended: it may be deferred before a Commit.
+func (b *Batch) Discard() {
+	if p := b.take(); p != nil {
+		_ = p.Close() // nothing was written
+	}
+}
 
 // Set puts one value durably.
 func (db *DB) Set(key, value []byte) error {
