@@ -59,7 +59,7 @@ func TestFlippedByteInSQLiteLog(t *testing.T) {
 	for i := range 56 { // the header, and that of the first frame
 		at = append(at, i)
 	}
-	for i := 56; i < len(wal); i += 1031 {
+	for i := 56; i < len(wal); i += 4001 {
 		at = append(at, i)
 	}
 	frame := 24 + 4096

@@ -89,7 +89,14 @@ func (l *lane) step(ctx context.Context) error {
 	}
 	b := newObject(l.doc.GZIP)
 	defer func() { l.s.gathered.Add(-b.bytes) }()
-	oldest, _ := src.Bounds()
+	oldest, end := src.Bounds()
+	if at := l.progress.Offset; at > end {
+		// The stream was lost and its shard begins anew: all that is in it is to be delivered.
+		l.s.deps.Log.Error("delivery: the source ends before what was delivered of it, and is delivered from its beginning", "delivery", l.doc.Name, "shard", l.id.shard, "delivered", at, "end", end)
+		if err := l.save(progress{Offset: oldest}); err != nil {
+			return err
+		}
+	}
 	if i := l.progress.Intent; i != nil && oldest <= i.From {
 		if _, err := l.gather(ctx, src, b, i.From, i.To, 0, time.Time{}); err != nil {
 			return err

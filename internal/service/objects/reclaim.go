@@ -18,6 +18,9 @@ func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.ReclaimEvery)
 	defer tick.Stop()
 	var r reclaimer
+	if err := r.missing(ctx, s); err != nil && ctx.Err() == nil {
+		s.deps.Log.Error("objects: looking for missing segments", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -38,7 +41,34 @@ func (s *Service) Reclaim(ctx context.Context) error {
 
 // reclaimer remembers which segments nothing referred to. Only one that was so in two
 // passes is deleted, as a part is on the disk before its metadata is.
-type reclaimer struct{ idle map[uint64]bool }
+type reclaimer struct {
+	idle map[uint64]bool
+	told map[uint64]bool // segments that are missing, each reported once
+}
+
+// missing reports segments that metadata refers to and that are not there.
+func (r *reclaimer) missing(ctx context.Context, s *Service) error {
+	live, err := s.liveBytes(ctx)
+	if err != nil {
+		return err
+	}
+	for id, bytes := range live {
+		_, err := os.Stat(s.bytes.path(id))
+		if !errors.Is(err, os.ErrNotExist) || r.told[id] {
+			continue
+		}
+		if still, err := s.liveBytes(ctx); err != nil || still[id] == 0 {
+			continue // moved or deleted meanwhile
+		}
+		if r.told == nil {
+			r.told = map[uint64]bool{}
+		}
+		r.told[id] = true
+		s.deps.Log.Error("objects: a segment is missing: objects in it cannot be read; restore it from a backup of the data directory, or write them again",
+			"segment", s.bytes.path(id), "bytes", bytes)
+	}
+	return nil
+}
 
 func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 	busy := s.bytes.pinned() // before the rest: what has no pin now is in the metadata, if anywhere
@@ -78,6 +108,9 @@ func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 		}
 	}
 	r.idle = idle
+	if err := r.missing(ctx, s); err != nil {
+		return err
+	}
 	return s.evacuate(ctx, sparse)
 }
 
