@@ -45,6 +45,7 @@ type DB struct {
 	p    *pebble.DB
 	aead cipher.AEAD
 	log  *slog.Logger
+	stop func()
 
 	mu      sync.Mutex
 	damaged map[string]bool // paths of files that Pebble found damaged
@@ -84,8 +85,11 @@ func openOn(disk vfs.FS, c Config) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{aead: aead, log: c.Log, damaged: map[string]bool{}}
+	ctx, stop := context.WithCancel(context.Background())
+	db.stop = stop
+	pace := newPace(c.Log)
 	opts := &pebble.Options{
-		FS:               &cryptFS{FS: disk, key: k.files},
+		FS:               &slowFS{&cryptFS{FS: disk, key: k.files}, pace, ctx},
 		CacheSize:        c.Cache,
 		MemTableSize:     8 << 20,
 		Logger:           logger{c.Log},
@@ -95,18 +99,22 @@ func openOn(disk vfs.FS, c Config) (*DB, error) {
 			DataCorruption: db.noteDamage, // Pebble's own would end the process
 		},
 	}
+	pace.listen(opts.EventListener)
 	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	opts.FormatMajorVersion = pebble.FormatNewest
 	// The first log of a new map does not tell what is durable, as its format is raised only
 	// when it is there: such a map is closed and opened again.
 	desc, err := pebble.Peek(c.Dir, opts.FS)
 	fresh := err != nil || !desc.Exists
+	opts.Experimental.CompactionScheduler = newScheduler(pace)
 	if db.p, err = pebble.Open(c.Dir, opts); err == nil && fresh {
 		if err = db.p.Close(); err == nil {
+			opts.Experimental.CompactionScheduler = newScheduler(pace)
 			db.p, err = pebble.Open(c.Dir, opts)
 		}
 	}
 	if err != nil {
+		stop()
 		return nil, fmt.Errorf("kv: opening the index %s: %w", c.Dir, db.classify(err))
 	}
 	return db, nil
@@ -133,7 +141,10 @@ func (db *DB) Damaged() []string {
 }
 
 // Close flushes and closes.
-func (db *DB) Close() error { return db.p.Close() }
+func (db *DB) Close() error {
+	db.stop() // before: it waits for the flush under way
+	return db.p.Close()
+}
 
 func (db *DB) seal(key, value []byte) []byte {
 	out := make([]byte, 12, 12+len(value)+16)
