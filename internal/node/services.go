@@ -39,7 +39,8 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 	if err := b.data.check(ctx, c, log); err != nil {
 		return nil, err
 	}
-	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Clock: b.clock, Log: log}); err != nil {
+	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now)
+	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Room: b.guard.Check, Clock: b.clock, Log: log}); err != nil {
 		return nil, err
 	}
 	undo.add(func() { logError(log, "closing the control store", b.store.Close()) })
@@ -55,7 +56,6 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 	if err := b.data.opened(ctx, c); err != nil {
 		return nil, err
 	}
-	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now)
 	b.jobs = work.New(log, b.clock)
 	b.jobs.Go("control store feed", b.store.Run)
 	undo.add(b.jobs.Stop)

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // readBytes is how much of the source a lane reads at a time.
@@ -48,7 +49,7 @@ func (l *lane) status() Status {
 // run delivers until ctx ends.
 func (l *lane) run(ctx context.Context) {
 	log := l.s.deps.Log.With("delivery", l.doc.Name, "shard", l.id.shard)
-	wait := firstRetry
+	retry := work.Retry{Log: log, What: "delivery: writing an object", First: firstRetry, Last: lastRetry}
 	loaded := false
 	for ctx.Err() == nil {
 		err := error(nil)
@@ -69,15 +70,10 @@ func (l *lane) run(ctx context.Context) {
 		}
 		l.mu.Unlock()
 		if err == nil {
-			wait = firstRetry
+			retry.Worked()
 			continue
 		}
-		log.Warn("delivery: will try again", "error", err, "in", wait)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		wait = min(wait*2, lastRetry)
+		retry.Wait(ctx, err)
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/kv"
 	"sluice.dev/sluice/internal/base/segment"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Run gives back space until ctx ends.
@@ -18,16 +20,19 @@ func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.ReclaimEvery)
 	defer tick.Stop()
 	var r reclaimer
+	retry := work.Retry{Log: s.deps.Log, What: "objects: giving back space", Level: slog.LevelError, First: s.cfg.ReclaimEvery, Last: s.cfg.ReclaimEvery}
 	if err := r.missing(ctx, s); err != nil && ctx.Err() == nil {
-		s.deps.Log.Error("objects: looking for missing segments", "error", err)
+		retry.Failed(err)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := r.pass(ctx, s); err != nil && ctx.Err() == nil {
-				s.deps.Log.Error("objects: giving back space", "error", err)
+			if err := r.pass(ctx, s); err == nil {
+				retry.Worked()
+			} else if ctx.Err() == nil {
+				retry.Failed(err)
 			}
 		}
 	}
