@@ -50,7 +50,7 @@ type rootFile struct {
 
 // openData opens or makes the data directory.
 func openData(ctx context.Context, c *Config) (_ *dataDir, err error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+	if err := segment.MakeDir(c.Data); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	if err := roomToStart(c.Data); err != nil {

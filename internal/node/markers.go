@@ -297,7 +297,7 @@ func (d *dataDir) accept(ctx context.Context, c *Config, l *loss, log *slog.Logg
 		}
 		if found != nil && found.Partial() {
 			keep := d.dir(indexStore + suffix)
-			if err := os.MkdirAll(keep, 0o700); err != nil {
+			if err := segment.MakeDir(keep); err != nil {
 				return err
 			}
 			return kv.Salvage(d.index(nil), found, keep)

@@ -123,7 +123,7 @@ func (i *importer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+	if err := segment.MakeDir(c.Data); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	d, err := lockData(c.Data)

@@ -14,6 +14,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+
+	"sluice.dev/sluice/internal/base/segment"
 )
 
 // Damage is what is wrong with the files of a map that is not open.
@@ -176,12 +178,12 @@ func Salvage(c Config, d *Damage, aside string) error {
 	name := filepath.Base(d.File)
 	raw, err := os.ReadFile(d.File)
 	if errors.Is(err, os.ErrNotExist) { // an empty one takes its place
-		return os.WriteFile(d.File, nil, 0o600)
+		return segment.ReplaceFile(d.File, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("kv: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(aside, name), raw, 0o600); err != nil {
+	if err := segment.ReplaceFile(filepath.Join(aside, name), raw); err != nil {
 		return fmt.Errorf("kv: %w", err)
 	}
 	if d.cut == 0 {
