@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/acceptance/plat"
 	"sluice.dev/sluice/internal/api/aws/awswire"
@@ -142,4 +144,79 @@ func TestFullDisk(t *testing.T) {
 	}
 	n.Stop()
 	n.Launch()
+}
+
+// fill leaves about as many bytes free on a small disk.
+func fill(t *testing.T, dir string, free uint64) {
+	t.Helper()
+	f, err := os.OpenFile(dir+"/ballast", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	block := make([]byte, 64<<10)
+	for {
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		left := st.Bavail * uint64(st.Bsize)
+		if left <= free {
+			return
+		}
+		if _, err := f.Write(block[:min(uint64(len(block)), left-free)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A start on a disk without a free byte ends with one line that says so; one below the
+// reserve serves reads, refuses what is written in each of its stores, and says little.
+func TestStartOnAFullDisk(t *testing.T) {
+	disk := small(t, "96m")
+	dir := disk + "/data"
+	n := plat.Start(t, plat.Options{Dir: dir, Env: []string{"SLUICE_DISK_RESERVE_MB=40"}})
+	putMany(t, n, 0, 10)
+	n.Stop()
+	fill(t, disk, 0)
+	for range 2 {
+		refuse(t, nil, serve(t, dir), "full", dir, "free some space")
+	}
+	if err := os.Truncate(disk+"/ballast", 0); err != nil {
+		t.Fatal(err)
+	}
+	before := len(n.LogText())
+	fill(t, disk, 9<<20)
+	n.Launch()
+	if there, err := countObjects(t, n, 10); there != 10 {
+		t.Errorf("%d objects of 10: %v", there, err)
+	}
+	plat.Until(t, "status/ready tells it", func() error {
+		if status, body := n.Status("/status/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, "disk is full") {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	if status, body := admin(t, n, "POST", "/services", url.Values{"name": {"s"}, "url": {"http://127.0.0.1:9"}}); status != http.StatusServiceUnavailable || !strings.Contains(body, "disk is full") {
+		t.Errorf("a change of the gateway below the reserve: %d %s", status, body)
+	}
+	if _, err := n.AWS(n.Root).S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("more")}); code(err) != "ServiceUnavailable" || !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("a bucket below the reserve: %v", err)
+	}
+	if _, err := n.AWS(n.Root).S3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: new("bucket"), Key: new("o/000")}); err != nil {
+		t.Errorf("a delete below the reserve: %v", err)
+	}
+	time.Sleep(3 * time.Second) // loops that fail would fail some hundred times
+	if lines := strings.Count(n.LogText()[before:], "\n"); lines > 20 {
+		t.Errorf("%d lines were logged:\n%.4000s", lines, n.LogText()[before:])
+	}
+	if err := os.Truncate(disk+"/ballast", 0); err != nil {
+		t.Fatal(err)
+	}
+	plat.Until(t, "changes are taken again", func() error {
+		if status, body := admin(t, n, "POST", "/services", url.Values{"name": {"s"}, "url": {"http://127.0.0.1:9"}}); status != http.StatusCreated {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
 }

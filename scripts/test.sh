@@ -23,7 +23,7 @@ failed=0
 mapfile -t packages < <(go list ./internal/... ./cmd/... | grep -v /internal/service/warehouse)
 run . -race -timeout 15m "${packages[@]}" || failed=1
 run . -timeout 15m ./internal/service/warehouse/... ./internal/service/gateway || failed=1 # the second for its allocations
-[ -d acceptance ] && [ -f acceptance/go.mod ] && { run acceptance -timeout 25m ./... || failed=1; }
+[ -d acceptance ] && [ -f acceptance/go.mod ] && { run acceptance -timeout 35m ./... || failed=1; }
 
 unexpected=$(grep -oE -- '--- SKIP: [^ ]+' "$log" | sed 's/--- SKIP: //' | sort -u | grep -vxF -f .ci/skips || true)
 if [ -n "$unexpected" ]; then

@@ -49,6 +49,8 @@ type Options struct {
 	Program string
 	// Config is the configuration file, which says addresses and ports if it is set.
 	Config string
+	// Args are more arguments of the first launch alone.
+	Args []string
 }
 
 // Node is a running node.
@@ -143,6 +145,8 @@ func (n *Node) TryLaunch() error {
 	default:
 		args = append(args, "--port-base", strconv.Itoa(n.base))
 	}
+	args = append(args, n.opt.Args...)
+	n.opt.Args = nil
 	cmd := Command(n.opt.Env, args...)
 	if n.opt.Program != "" {
 		cmd.Path, cmd.Args[0] = n.opt.Program, n.opt.Program

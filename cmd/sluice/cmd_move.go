@@ -15,6 +15,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/config"
 	"sluice.dev/sluice/internal/base/passfile"
+	"sluice.dev/sluice/internal/base/segment"
 	"sluice.dev/sluice/internal/node"
 )
 
@@ -130,7 +131,10 @@ func writeNew(path string, write func(io.Writer) error) error {
 	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Link(f.Name(), path) // fails if it is there
+	if err := os.Link(f.Name(), path); err != nil { // fails if it is there
+		return err
+	}
+	return segment.SyncDir(filepath.Dir(path))
 }
 
 func importCommand() *cobra.Command {

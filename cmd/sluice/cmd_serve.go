@@ -24,11 +24,17 @@ const configVariable = "SLUICE_CONFIG"
 func serveCommand() *cobra.Command {
 	var file, data, host string
 	var portBase int
+	var accepted []string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
 		Long: `Run a node. The first start makes the data directory with everything in it, among it
 DIR/credentials (an AWS credentials file) and DIR/endpoints.json (the URLs).
+
+A store that is missing, damaged or of another data directory stops the start, with its
+file, what is lost and what to restore. --accept-data-loss=STORE (control, index, streams or
+objects) goes on without what is lost of that one, once; what is in the way is kept beside
+it, as DIR/STORE.lost-TIME.
 
 The line "sluice is ready" on standard output says that the node takes requests. SIGTERM
 drains it. Keys of the configuration are listed by "sluice config".
@@ -55,6 +61,7 @@ EXIT STATUS
 				}
 				cfg.PortBase = portBase
 			}
+			cfg.AcceptDataLoss = accepted
 			own := os.Getenv("GOGC") == ""
 			if own {
 				debug.SetGCPercent(collectMost)
@@ -73,6 +80,7 @@ EXIT STATUS
 	c.Flags().StringVar(&file, "config", "", "configuration file: YAML, a kong.conf, or an efm.properties")
 	c.Flags().StringVar(&data, "data", "", "data directory (default \""+node.Defaults().Data+"\")")
 	c.Flags().StringVar(&host, "host", "", "address to bind (default \""+node.Defaults().Host+"\")")
+	c.Flags().StringSliceVar(&accepted, "accept-data-loss", nil, "start without what is lost of a `STORE`: "+strings.Join(node.Stores(), ", "))
 	c.Flags().IntVar(&portBase, "port-base", 0, "count all ports from here")
 	return c
 }

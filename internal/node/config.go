@@ -24,6 +24,9 @@ type Config struct {
 	// Ignored are the keys of another program's configuration that have no meaning here, each
 	// with why. They are logged at the start.
 	Ignored []string `yaml:"-"`
+	// AcceptDataLoss names the stores without which, or with a part of which, the node may
+	// start once. It is a flag of one start alone, so that nothing implies it.
+	AcceptDataLoss []string `yaml:"-"`
 
 	Data     string `yaml:"data" scope:"node" doc:"directory of everything the node keeps"`
 	Host     string `yaml:"host" scope:"node" doc:"address that all listeners bind"`

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -18,6 +19,9 @@ import (
 	"sluice.dev/sluice/internal/base/segment"
 )
 
+// rootKeyFile is where the root key is.
+const rootKeyFile = "root.key"
+
 // dataFormat is the version of all that is kept in the data directory.
 const dataFormat = 1
 
@@ -26,6 +30,9 @@ type dataDir struct {
 	path string
 	lock *os.File
 	root [32]byte
+	mark marker // of this directory
+	// accepted are damaged files that this start goes on with.
+	accepted []string
 	// database is the instance of a cluster's database.
 	database string
 	// reseal, if not nil, is to be called once the root key has opened the store.
@@ -38,12 +45,16 @@ type rootFile struct {
 	KDF    string `json:"kdf"`    // "none" or "argon2id"
 	Salt   []byte `json:"salt,omitempty"`
 	Key    []byte `json:"key"` // clear with "none"; else nonce and AES-256-GCM
+	marker
 }
 
 // openData opens or makes the data directory.
 func openData(ctx context.Context, c *Config) (_ *dataDir, err error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+	if err := segment.MakeDir(c.Data); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	if err := roomToStart(c.Data); err != nil {
+		return nil, err
 	}
 	d, err := lockData(c.Data)
 	if err != nil {
@@ -82,7 +93,7 @@ func lockData(path string) (*dataDir, error) {
 		d.close()
 		return nil, fmt.Errorf("the data directory %s %w", path, errInUse)
 	}
-	for _, left := range []string{"root.key.*", halfFile + ".*", "credentials.*", "endpoints.json.*"} {
+	for _, left := range []string{"root.key.*", halfFile + ".*", "credentials.*", "endpoints.json.*", "*/" + markerFile + ".*"} {
 		paths, _ := filepath.Glob(filepath.Join(path, left)) // the patterns are good
 		for _, p := range paths {
 			if err := os.Remove(p); err != nil {
@@ -137,10 +148,10 @@ func (d *dataDir) openRoot(passphrase string) error {
 
 // readRoot reads the root key's file, if there is one.
 func (d *dataDir) readRoot() (f rootFile, found bool, err error) {
-	path := filepath.Join(d.path, "root.key")
+	path := filepath.Join(d.path, rootKeyFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		for _, kept := range []string{"control.db", "index", "streams", "objects"} {
+		for _, kept := range []string{"control.db", indexStore, streamsStore, objectsStore} {
 			if _, err := os.Lstat(filepath.Join(d.path, kept)); err == nil {
 				return f, false, fmt.Errorf("%s holds data and no root.key: restore that file, without it nothing can be read", d.path)
 			}
@@ -156,6 +167,7 @@ func (d *dataDir) readRoot() (f rootFile, found bool, err error) {
 	if f.Format > dataFormat {
 		return f, false, fmt.Errorf("the data directory has format %d, newer than this program's %d: use a newer sluice", f.Format, dataFormat)
 	}
+	d.mark = f.marker
 	return f, true, nil
 }
 
@@ -193,8 +205,8 @@ func (f rootFile) open(passphrase string) (root [32]byte, err error) {
 }
 
 // sealRoot is the root key as it is kept.
-func sealRoot(root [32]byte, passphrase string) ([]byte, error) {
-	f := rootFile{Format: dataFormat, KDF: "none", Key: root[:]}
+func sealRoot(root [32]byte, passphrase string, mark marker) ([]byte, error) {
+	f := rootFile{Format: dataFormat, KDF: "none", Key: root[:], marker: mark}
 	if passphrase != "" {
 		f.KDF, f.Salt = "argon2id", make([]byte, 16)
 		_, _ = rand.Read(f.Salt) // never fails
@@ -209,13 +221,17 @@ func sealRoot(root [32]byte, passphrase string) ([]byte, error) {
 	return json.Marshal(f)
 }
 
-// keepRoot writes the root key into the data directory.
+// keepRoot writes the root key into the data directory. A directory that has none yet is
+// new, and gets its id with it.
 func (d *dataDir) keepRoot(passphrase string) error {
-	raw, err := sealRoot(d.root, passphrase)
+	if _, err := os.Lstat(filepath.Join(d.path, rootKeyFile)); errors.Is(err, os.ErrNotExist) {
+		d.mark.Directory = cmp.Or(d.mark.Directory, rand.Text())
+	}
+	raw, err := sealRoot(d.root, passphrase, d.mark)
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(d.path, "root.key"), raw)
+	return writeFile(filepath.Join(d.path, rootKeyFile), raw)
 }
 
 // key derives a part's own key from the root key.

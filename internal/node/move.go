@@ -101,7 +101,7 @@ func Export(ctx context.Context, c *Config, out io.Writer, o MoveOptions) (r Mov
 	}
 	e := exporter{options: o, report: MoveReport{About: ExportAbout{Made: time.Now().UTC().Truncate(time.Second), Program: Version(), From: c.databaseSort()}}}
 	if note := d.withoutReferences(c); note == "" {
-		index, err := kv.Open(kv.Config{Dir: filepath.Join(d.path, "index"), Key: d.key("index")})
+		index, err := d.openIndex()
 		if err != nil {
 			return r, err
 		}

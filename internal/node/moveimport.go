@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"strings"
 
 	"sluice.dev/sluice/internal/base/config"
-	"sluice.dev/sluice/internal/base/kv"
 	"sluice.dev/sluice/internal/base/segment"
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/gateway/references"
@@ -123,7 +123,7 @@ func (i *importer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+	if err := segment.MakeDir(c.Data); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	d, err := lockData(c.Data)
@@ -154,7 +154,7 @@ func (i *importer) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if sealed, err = sealRoot(d.root, secret); err != nil {
+		if sealed, err = sealRoot(d.root, secret, marker{}); err != nil {
 			return err
 		}
 	}
@@ -177,6 +177,9 @@ func (i *importer) run(ctx context.Context) error {
 		return err
 	}
 	if err := i.store(ctx, d, sealed); err != nil {
+		return err
+	}
+	if err := i.note(ctx, d); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(d.path, halfFile)); err != nil {
@@ -228,12 +231,26 @@ func (i *importer) references(ctx context.Context, d *dataDir) (err error) {
 		}
 		return nil
 	}
-	index, err := kv.Open(kv.Config{Dir: filepath.Join(d.path, "index"), Key: d.key("index")})
+	index, err := d.openIndex()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, index.Close()) }()
 	return references.New(index).Load(i.entries(ctx))
+}
+
+// note makes the directory and the database know each other.
+func (i *importer) note(ctx context.Context, d *dataDir) error {
+	if i.options.ReferencesOnly || !i.config.local() {
+		return nil
+	}
+	if d.mark.Directory == "" {
+		d.mark.Directory = rand.Text()
+	}
+	if err := d.noteControl(ctx, i.config.Store.URL, true); err != nil {
+		return err
+	}
+	return d.keep(controlStore)
 }
 
 func (i *importer) entries(ctx context.Context) iter.Seq2[references.Entry, error] {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"maps"
-	"path/filepath"
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/kv"
@@ -37,7 +36,11 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 		return nil, err
 	}
 	undo.add(b.data.close)
-	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Clock: b.clock, Log: log}); err != nil {
+	if err := b.data.check(ctx, c, log); err != nil {
+		return nil, err
+	}
+	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now)
+	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Room: b.guard.Check, Clock: b.clock, Log: log}); err != nil {
 		return nil, err
 	}
 	undo.add(func() { logError(log, "closing the control store", b.store.Close()) })
@@ -46,11 +49,13 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 			return nil, err
 		}
 	}
-	if b.index, err = kv.Open(kv.Config{Dir: filepath.Join(c.Data, "index"), Key: b.data.key("index"), Log: log}); err != nil {
-		return nil, err
+	if b.index, err = kv.Open(b.data.index(log)); err != nil {
+		return nil, b.data.unopened(indexStore, err)
 	}
 	undo.add(func() { logError(log, "closing the index", b.index.Close()) })
-	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now)
+	if err := b.data.opened(ctx, c); err != nil {
+		return nil, err
+	}
 	b.jobs = work.New(log, b.clock)
 	b.jobs.Go("control store feed", b.store.Run)
 	undo.add(b.jobs.Stop)

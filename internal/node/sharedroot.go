@@ -38,7 +38,7 @@ func (d *dataDir) openSharedRoot(ctx context.Context, c *Config, passphrase stri
 		if !own {
 			_, _ = rand.Read(d.root[:]) // never fails
 		}
-		sealed, err := sealRoot(d.root, secret)
+		sealed, err := sealRoot(d.root, secret, marker{})
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (d *dataDir) openSharedRoot(ctx context.Context, c *Config, passphrase stri
 		// The passphrase was changed. Whether this node's key is the right one, the store
 		// will say.
 		d.reseal = func() error {
-			sealed, err := sealRoot(d.root, secret)
+			sealed, err := sealRoot(d.root, secret, marker{})
 			if err != nil {
 				return err
 			}

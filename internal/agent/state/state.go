@@ -55,7 +55,7 @@ type Applied struct {
 // Open makes the directory if it is not there and locks it.
 func Open(path string) (*Dir, error) {
 	for _, d := range []string{"", "acks", "assets", "tls", "logs"} {
-		if err := os.MkdirAll(filepath.Join(path, d), 0o700); err != nil {
+		if err := segment.MakeDir(filepath.Join(path, d)); err != nil {
 			return nil, err
 		}
 	}

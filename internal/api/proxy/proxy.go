@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/internal/api/proxy/http1"
 	"sluice.dev/sluice/internal/api/proxy/http2"
+	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/gateway"
 )
 
@@ -221,6 +222,7 @@ func (p *Proxy) stopAccepting() {
 }
 
 func (p *Proxy) accept(ln net.Listener, serve func(net.Conn)) error {
+	retry := work.Retry{Log: p.log, What: "accepting a connection", First: 10 * time.Millisecond, Last: time.Second}
 	for {
 		select {
 		case p.slots <- struct{}{}:
@@ -235,12 +237,12 @@ func (p *Proxy) accept(ln net.Listener, serve func(net.Conn)) error {
 			}
 			var ne net.Error
 			if errors.As(err, &ne) && ne.Timeout() || isTemporary(err) {
-				p.log.Warn("accepting a connection", "err", err)
-				time.Sleep(10 * time.Millisecond) // out of file descriptors: give connections time to end
+				time.Sleep(retry.Failed(err)) // out of file descriptors: give connections time to end
 				continue
 			}
 			return err
 		}
+		retry.Worked()
 		p.stats.Accepted.Add(1)
 		p.stats.Active.Add(1)
 		p.wg.Add(1)

@@ -18,6 +18,12 @@ func TestPowerCuts(t *testing.T) {
 	acked := map[string]string{}
 	next := 0
 	for round := range 25 {
+		if round > 0 { // what a power cut tears is no damage
+			cfg.Exists = true
+			if damage, err := kv.InspectOn(disk, cfg); damage != nil || err != nil {
+				t.Fatalf("round %d: %v, %v", round, damage, err)
+			}
+		}
 		db, err := kv.OpenOn(disk, cfg)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)

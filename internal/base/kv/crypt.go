@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"os"
 	"sync"
@@ -17,8 +18,10 @@ import (
 
 // cryptFS encrypts the contents of every file. Names are Pebble's own numbers.
 //
-// A file begins with 8 bytes of magic and 24 of salt; the rest is AES-256-CTR from
-// counter zero under HMAC-SHA256(key, salt).
+// A file begins with 8 bytes of magic, 20 of salt and the CRC-32C of both: a damaged salt
+// would make all that follows look like what a crash left. The rest is AES-256-CTR from
+// counter zero under HMAC-SHA256(key, salt). Before version 2 there was no checksum, and 24
+// bytes were salt.
 type cryptFS struct {
 	vfs.FS
 	key []byte
@@ -26,7 +29,15 @@ type cryptFS struct {
 
 const headSize = 32
 
-var head = [8]byte{'S', 'L', 'U', 'I', 'C', 'E', 'K', 1}
+const saltEnd = headSize - 4
+
+var (
+	head       = [8]byte{'S', 'L', 'U', 'I', 'C', 'E', 'K', 2}
+	headBefore = [8]byte{'S', 'L', 'U', 'I', 'C', 'E', 'K', 1}
+)
+
+// errForeign says that a file's header is damaged, or not one of ours.
+var errForeign = errors.New("kv: the file's header is damaged, or it is not a file of the index")
 
 func (fs *cryptFS) cipher(salt []byte) cipher.Block {
 	h := hmac.New(sha256.New, fs.key)
@@ -45,8 +56,9 @@ func (fs *cryptFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File
 	}
 	var b [headSize]byte
 	copy(b[:], head[:])
-	_, _ = rand.Read(b[8:])   // never fails
-	block := fs.cipher(b[8:]) // before the write, which may use its buffer up
+	_, _ = rand.Read(b[8:saltEnd]) // never fails
+	binary.BigEndian.PutUint32(b[saltEnd:], crc32.Checksum(b[:saltEnd], castagnoli))
+	block := fs.cipher(b[8:saltEnd]) // before the write, which may use its buffer up
 	if _, err := f.Write(b[:]); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -83,10 +95,17 @@ func (fs *cryptFS) wrap(f vfs.File) (vfs.File, error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	if [8]byte(b[:8]) != head {
-		return nil, errors.Join(errors.New("kv: not one of our files"), f.Close())
+	salt := b[8:]
+	switch {
+	case [8]byte(b[:8]) == headBefore:
+	case [8]byte(b[:8]) == head && binary.BigEndian.Uint32(b[saltEnd:]) == crc32.Checksum(b[:saltEnd], castagnoli):
+		salt = b[8:saltEnd]
+	case b == [headSize]byte{}:
+		return &cryptFile{File: f}, nil // a crash came before the head's bytes, though not before its place
+	default:
+		return nil, errors.Join(errForeign, f.Close())
 	}
-	return &cryptFile{File: f, block: fs.cipher(b[8:])}, nil
+	return &cryptFile{File: f, block: fs.cipher(salt)}, nil
 }
 
 func (fs *cryptFS) Stat(name string) (vfs.FileInfo, error) {

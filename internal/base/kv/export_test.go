@@ -1,4 +1,7 @@
 package kv
 
-// OpenOn is Open on a disk that tests can cut off.
-var OpenOn = openOn
+// OpenOn and InspectOn are Open and Inspect on a disk that tests can cut off.
+var (
+	OpenOn    = openOn
+	InspectOn = inspectOn
+)

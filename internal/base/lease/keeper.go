@@ -10,6 +10,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/fault"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Faults of leases.
@@ -183,6 +184,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 	renew := time.NewTicker(k.cfg.TTL / 3)
 	defer renew.Stop()
+	retry := work.Retry{Log: k.deps.Log, What: "renewing the node's session", First: k.cfg.TTL / 3, Last: k.cfg.TTL / 3}
 	for {
 		select {
 		case <-ctx.Done():
@@ -197,8 +199,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 			err = k.look(say)
 		}
 		done()
-		if err != nil && ctx.Err() == nil {
-			k.deps.Log.Warn("cannot renew the node's session", "error", err)
+		if err == nil {
+			retry.Worked()
+		} else if ctx.Err() == nil {
+			retry.Failed(err)
 		}
 	}
 }

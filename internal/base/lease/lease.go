@@ -2,9 +2,11 @@ package lease
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Lease is a lock that this node holds.
@@ -38,6 +40,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	l.end(Lost.New("the lease was released"))
 	defer l.k.forget(l)
 	return l.k.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		tx.NeedsNoRoom()
 		if l.Guard(tx) != nil {
 			return nil // another's by now
 		}
@@ -138,6 +141,7 @@ func (k *Keeper) holds(name string) bool {
 
 // Acquire takes the lease, and waits while another holds it.
 func (k *Keeper) Acquire(ctx context.Context, name string) (*Lease, error) {
+	retry := work.Retry{Log: k.deps.Log, What: "taking the lease " + name, First: max(k.cfg.TTL/6, 100*time.Millisecond), Last: max(k.cfg.TTL, 10*time.Second)}
 	for {
 		k.mu.Lock()
 		wake := k.wake
@@ -146,15 +150,15 @@ func (k *Keeper) Acquire(ctx context.Context, name string) (*Lease, error) {
 		if free {
 			l, err := k.TryAcquire(ctx, name)
 			if err == nil {
+				retry.Worked()
 				return l, nil
 			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if !Held.Is(err) {
-				k.deps.Log.Warn("cannot take a lease", "lease", name, "error", err)
+			if wait = max(k.cfg.TTL/6, 10*time.Millisecond); !Held.Is(err) {
+				wait = retry.Failed(err)
 			}
-			wait = max(k.cfg.TTL/6, 10*time.Millisecond)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -196,6 +200,7 @@ func (k *Keeper) free(name string) (time.Duration, bool) {
 // the lease. When run returns, the lease is given back and taken again after a while, by
 // this node or another.
 func (k *Keeper) Lead(ctx context.Context, name string, run func(context.Context, *Lease) error) error {
+	retry := work.Retry{Log: k.deps.Log, What: "what holds the lease " + name, Level: slog.LevelError, First: time.Second}
 	for {
 		l, err := k.Acquire(ctx, name)
 		if err != nil {
@@ -212,13 +217,16 @@ func (k *Keeper) Lead(ctx context.Context, name string, run func(context.Context
 		if ctx.Err() != nil {
 			return nil
 		}
+		wait := time.Second
 		if err != nil && l.ctx.Err() == nil {
-			k.deps.Log.Error("what holds a lease failed and will be started again", "lease", name, "error", err)
+			wait = retry.Failed(err)
+		} else {
+			retry.Worked()
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -227,10 +235,12 @@ func (k *Keeper) Lead(ctx context.Context, name string, run func(context.Context
 // most once: one that a crash cut short is not made up for before its next time. The first
 // is due at once.
 func (k *Keeper) Every(ctx context.Context, name string, period time.Duration, run func(context.Context) error) error {
+	retry := work.Retry{Log: k.deps.Log, What: "the scheduled job " + name, Level: slog.LevelError, First: period, Last: period}
 	return k.Lead(ctx, "schedule "+name, func(ctx context.Context, l *Lease) error {
 		for {
 			var wait time.Duration
 			if err := k.deps.Store.Update(ctx, func(tx *store.Tx) error {
+				tx.NeedsNoRoom()
 				if err := l.Guard(tx); err != nil {
 					return err
 				}
@@ -247,7 +257,9 @@ func (k *Keeper) Every(ctx context.Context, name string, period time.Duration, r
 			}
 			if wait == 0 {
 				if err := run(ctx); err != nil {
-					k.deps.Log.Error("a scheduled job failed", "job", name, "error", err)
+					retry.Failed(err)
+				} else {
+					retry.Worked()
 				}
 				continue
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Config says who a node is and whom it takes as peers.
@@ -112,19 +114,17 @@ func (m *Mesh) Run(ctx context.Context) error {
 	})()
 	// Handshakes under way are bounded, whoever knocks.
 	knocking := make(chan struct{}, 64)
+	retry := work.Retry{Log: m.deps.Log, What: "the cluster's port: taking a connection", Last: time.Second}
 	for ctx.Err() == nil {
 		conn, err := m.deps.Listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			break
 		}
 		if err != nil {
-			m.deps.Log.Warn("the cluster's port takes no connection", "error", err)
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-			}
+			retry.Wait(ctx, err)
 			continue
 		}
+		retry.Worked()
 		knocking <- struct{}{}
 		m.running.Go(func() { m.accepted(conn, func() { <-knocking }) })
 	}

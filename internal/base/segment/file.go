@@ -140,18 +140,6 @@ func Damage(err error, path string, off int64) error {
 	return Corrupt.Wrap(err, "segment %s is damaged at byte %d", filepath.Base(path), off)
 }
 
-// SyncDir makes a directory's entries durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return diskError(err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return diskError(err)
-	}
-	return nil
-}
-
 // Free returns how many bytes the file system of dir has left for this process.
 func Free(dir string) (int64, error) {
 	var st unix.Statfs_t

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"time"
 )
@@ -157,6 +158,11 @@ func (s *Store) commitBatch(batch []*request) ([]Change, error) {
 		if r.err = runFn(r.fn, t); r.err != nil || len(t.writes) == 0 {
 			continue
 		}
+		if !t.noRoom && slices.ContainsFunc(t.writes, func(w write) bool { return w.raw != nil }) {
+			if r.err = s.room(); r.err != nil {
+				continue
+			}
+		}
 		revision++
 		maps.Copy(work, t.own)
 		sealed, err := s.sealWrites(revision, t.writes)
@@ -171,10 +177,10 @@ func (s *Store) commitBatch(batch []*request) ([]Change, error) {
 	}
 	if len(writes) > 0 {
 		if err := s.dia.write(ctx, tx.Tx, revision, writes); err != nil {
-			return nil, Unreachable.Wrap(err, "the control store did not take the change")
+			return nil, s.dia.unreachable(err, "the control store did not take the change")
 		}
 		if err := tx.Commit(); err != nil {
-			return nil, Unreachable.Wrap(err, "the control store did not confirm the change")
+			return nil, s.dia.unreachable(err, "the control store did not confirm the change")
 		}
 		if fn := s.committed.Load(); fn != nil {
 			(*fn)(revision)

@@ -9,13 +9,16 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite" // registers the driver "sqlite" too
+
+	"sluice.dev/sluice/internal/base/work"
 )
 
 //go:embed migrations
@@ -41,6 +44,21 @@ type dialect struct {
 	numbered   bool   // placeholders are $1, $2 …
 	notify     string // run inside each writing transaction; optional
 	listen     func(ctx context.Context, c Config, pushed chan<- struct{})
+}
+
+// unreachable is the error of a database that did not do what it was asked; that of a full
+// or failing disk says so.
+func (d *dialect) unreachable(err error, doing string) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		const full, broken = 13, 10 // SQLITE_FULL; SQLITE_IOERR and its extended codes
+		switch {
+		case e.Code()&0xff == full || errors.Is(err, syscall.ENOSPC):
+			return DiskFull.Wrap(err, "%s: the disk is full; free some space", doing)
+		case e.Code()&0xff == broken:
+			return Unreachable.Wrap(err, "%s: the disk failed a read or a write, as one that is full does too", doing)
+		}
+	}
+	return Unreachable.Wrap(err, "%s", doing)
 }
 
 // lockRevision reads revision, compacted and the time, and holds the row until the
@@ -190,18 +208,18 @@ func (d *dialect) migrateOnce(ctx context.Context, db *sql.DB) error {
 	}
 	p, err := goose.NewProvider(d.goose, db, files, goose.WithTableName("sluice_migrations"))
 	if err != nil {
-		return Unreachable.Wrap(err, "cannot read the control store's format")
+		return d.unreachable(err, "cannot read the control store's format")
 	}
 	sources := p.ListSources()
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
-		return Unreachable.Wrap(err, "cannot read the control store's format")
+		return d.unreachable(err, "cannot read the control store's format")
 	}
 	if known := sources[len(sources)-1].Version; have > known {
 		return NewerFormat.New("the control store has format %d, newer than this program's %d: use a newer sluice", have, known)
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return Unreachable.Wrap(err, "cannot bring the control store to this program's format")
+		return d.unreachable(err, "cannot bring the control store to this program's format")
 	}
 	return nil
 }
@@ -244,6 +262,7 @@ func (d *dialect) write(ctx context.Context, tx *sql.Tx, revision int64, writes 
 // listenPostgres turns notifications into pushes, and connects again when the line breaks.
 // The poll covers the time without it.
 func listenPostgres(ctx context.Context, c Config, pushed chan<- struct{}) {
+	retry := work.Retry{Log: c.Log, What: "control store: listening for changes, without which it polls,", First: time.Second}
 	for ctx.Err() == nil {
 		err := func() error {
 			conn, err := pgx.Connect(ctx, c.URL)
@@ -254,6 +273,7 @@ func listenPostgres(ctx context.Context, c Config, pushed chan<- struct{}) {
 			if _, err := conn.Exec(ctx, "LISTEN "+notifyChannel); err != nil {
 				return err
 			}
+			retry.Worked()
 			for {
 				if _, err := conn.WaitForNotification(ctx); err != nil {
 					return err
@@ -264,12 +284,8 @@ func listenPostgres(ctx context.Context, c Config, pushed chan<- struct{}) {
 				}
 			}
 		}()
-		if err != nil && !errors.Is(err, context.Canceled) {
-			c.Log.Warn("control store: cannot listen for changes; polling", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
+		if ctx.Err() == nil {
+			retry.Wait(ctx, err)
 		}
 	}
 }

@@ -15,6 +15,12 @@ type Identity struct {
 	Root []byte
 	// Used reports whether documents were ever written.
 	Used bool
+	// Directory is the id of the data directory that holds what the documents describe; ""
+	// if none was noted.
+	Directory string
+	// Describes reports whether there are documents of buckets or streams, whose contents
+	// are in a data directory.
+	Describes bool
 }
 
 // Identify connects, migrates the schema forward and reads the database's identity. If no
@@ -59,6 +65,18 @@ func (d *dialect) identifyIn(ctx context.Context, tx *sql.Tx, root []byte) (id I
 		return id, err
 	}
 	id.Used = revision > 0
+	var described int64
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sluice_documents WHERE collection IN ('buckets', 'streams')").Scan(&described); err != nil {
+		return id, err
+	}
+	id.Describes = described > 0
+	err = tx.QueryRowContext(ctx, "SELECT directory FROM sluice_directory WHERE id = 1").Scan(&id.Directory)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = tx.ExecContext(ctx, "INSERT INTO sluice_directory (id, directory) VALUES (1, '')")
+	}
+	if err != nil {
+		return id, err
+	}
 	err = tx.QueryRowContext(ctx, "SELECT instance, root FROM sluice_cluster WHERE id = 1").Scan(&id.Instance, &id.Root)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -69,6 +87,30 @@ func (d *dialect) identifyIn(ctx context.Context, tx *sql.Tx, root []byte) (id I
 		_, err = tx.ExecContext(ctx, d.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1"), root)
 	}
 	return id, err
+}
+
+// NoteDirectory notes the id of the data directory that holds what the documents describe,
+// in the place of old; false if another one was noted.
+func NoteDirectory(ctx context.Context, url, old, id string) (bool, error) {
+	if _, err := Identify(ctx, url, nil); err != nil { // there must be a row
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	dia, db, err := openURL(url, 1)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = db.Close() }() // all was committed
+	res, err := db.ExecContext(ctx, dia.rebind("UPDATE sluice_directory SET directory = ? WHERE id = 1 AND directory = ?"), id, old)
+	if err != nil {
+		return false, Unreachable.Wrap(err, "cannot note the data directory in the control store")
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return false, Unreachable.Wrap(err, "cannot note the data directory in the control store")
+	}
+	return n == 1 || old == id, nil // MySQL counts rows that changed
 }
 
 // ReplaceRoot puts a root key sealed anew in the place of old; false if another was there.

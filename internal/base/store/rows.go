@@ -209,6 +209,9 @@ func (r *Rows[T]) seal(key string, place Place, doc *T) ([]byte, error) {
 // Insert writes a document if there is none under key, and tells whether it did: of all who
 // insert at one time, one is told true.
 func (r *Rows[T]) Insert(ctx context.Context, key string, doc *T) (bool, error) {
+	if err := r.s.room(); err != nil {
+		return false, err
+	}
 	place := r.Place(key)
 	body, err := r.seal(key, place, doc)
 	if err != nil {

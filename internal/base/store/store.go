@@ -12,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Faults of the store.
@@ -21,6 +22,7 @@ var (
 	NewerFormat = &fault.Reason{Kind: fault.Invalid, Name: "ControlStoreNewerFormat"}
 	BadURL      = &fault.Reason{Kind: fault.Invalid, Name: "ControlStoreBadURL"}
 	Damaged     = &fault.Reason{Kind: fault.Corrupt, Name: "ControlStoreDamaged"}
+	DiskFull    = &fault.Reason{Kind: fault.Unavailable, Name: "DiskFull"}
 )
 
 // Config says where the store is and how it is sealed.
@@ -36,6 +38,10 @@ type Config struct {
 	Poll time.Duration
 	// Keep is how many revisions of the feed are kept for nodes that fell behind; 10,000 if zero.
 	Keep int64
+	// Room returns an error while the disk has no room for what is written; nil if it always
+	// has. It is asked where the store is a file of this machine. Deleting needs no room, nor
+	// do rows that replace others, which is what agents report all the time.
+	Room func() error
 	// Clock tells the time; the machine's if nil.
 	Clock clock.Clock
 	// Log receives what goes wrong in the background; discarded if nil.
@@ -122,7 +128,7 @@ func (s *Store) reach(ctx context.Context) error {
 	ping, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	if err := s.db.PingContext(ping); err != nil {
-		return Unreachable.Wrap(err, "cannot reach the control store (%s)", s.dia.name)
+		return s.dia.unreachable(err, "cannot reach the control store ("+s.dia.name+")")
 	}
 	return s.dia.migrate(ctx, s.db)
 }
@@ -186,6 +192,17 @@ func (s *Store) Close() error {
 // Snapshot returns the newest state this node knows, including all its own transactions.
 func (s *Store) Snapshot() *Snapshot { return s.published.Load() }
 
+// room refuses a write that the disk has no room for.
+func (s *Store) room() error {
+	if !s.dia.local || s.cfg.Room == nil {
+		return nil
+	}
+	if err := s.cfg.Room(); err != nil {
+		return DiskFull.New("%s", fault.MessageOf(err))
+	}
+	return nil
+}
+
 // Silence is how long ago the database last answered. It stays zero for SQLite, which is
 // part of this process. Services that must fail closed without the store compare it to
 // their limit.
@@ -241,6 +258,8 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	poll := time.NewTicker(s.cfg.Poll)
 	defer poll.Stop()
+	// It looks as often while it fails: a database that is back must be seen at once.
+	follow := work.Retry{Log: s.cfg.Log, What: "control store: following the feed", First: s.cfg.Poll, Last: s.cfg.Poll}
 	for {
 		select {
 		case <-ctx.Done():
@@ -251,8 +270,10 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-s.pushed:
 		case <-poll.C:
 		}
-		if err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("control store: cannot follow the feed", "error", err)
+		if err := s.Refresh(ctx); err == nil {
+			follow.Worked()
+		} else if ctx.Err() == nil {
+			follow.Failed(err)
 		}
 	}
 }

@@ -76,3 +76,32 @@ func TestRulesHold(t *testing.T) {
 		t.Fatal("a deleted member is still in the unique index")
 	}
 }
+
+// A disk without room refuses what is written, not what is deleted, and forgets nothing.
+func TestWritesNeedRoom(t *testing.T) {
+	full := errors.New("less than 256 MiB would be left")
+	var room error
+	s, err := store.Open(t.Context(), store.Config{URL: sqliteURL(t), Key: [32]byte{1}, Room: func() error { return room }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	teams := store.Register[team](s, "teams")
+	put := func(key string) error {
+		return s.Update(t.Context(), func(tx *store.Tx) error { return teams.Put(tx, key, &team{key}) })
+	}
+	if err := errors.Join(put("a"), put("b")); err != nil {
+		t.Fatal(err)
+	}
+	room = full
+	if err := put("c"); !store.DiskFull.Is(err) || teams.Has(s.Snapshot(), "c") {
+		t.Errorf("a write without room: %v", err)
+	}
+	if err := s.Update(t.Context(), func(tx *store.Tx) error { _, err := teams.Delete(tx, "a"); return err }); err != nil || teams.Has(s.Snapshot(), "a") {
+		t.Errorf("a delete without room: %v", err)
+	}
+	room = nil
+	if err := put("c"); err != nil || teams.Len(s.Snapshot()) != 2 {
+		t.Errorf("with room again: %v, %d documents", err, teams.Len(s.Snapshot()))
+	}
+}

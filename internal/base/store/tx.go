@@ -78,6 +78,7 @@ type Tx struct {
 	base     map[string]*state
 	own      map[string]*state
 	writes   []write
+	noRoom   bool // it is written below the disk's reserve too
 }
 
 type write struct {
@@ -85,6 +86,10 @@ type write struct {
 	key        string
 	raw        json.RawMessage // nil: deleted
 }
+
+// NeedsNoRoom has the transaction written below the disk's reserve too: what keeps a node
+// going is, as the work that makes room depends on it.
+func (tx *Tx) NeedsNoRoom() { tx.noRoom = true }
 
 // Revision is the revision the transaction will have.
 func (tx *Tx) Revision() int64 { return tx.revision }

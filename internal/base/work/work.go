@@ -26,6 +26,7 @@ type State struct {
 const (
 	firstWait = 100 * time.Millisecond
 	lastWait  = 30 * time.Second
+	wellAfter = 5 * time.Minute // a loop that ran for as long begins with the first again
 )
 
 // Group is a set of loops that end together.
@@ -54,8 +55,9 @@ func (g *Group) Go(name string, loop func(context.Context) error) {
 	g.states = append(g.states, st)
 	g.mu.Unlock()
 	g.done.Go(func() {
-		wait := firstWait
+		retry := Retry{Log: g.log, What: "the background loop " + name, Level: slog.LevelError}
 		for {
+			began := g.clock.Now()
 			err := protect(g.ctx, loop)
 			g.mu.Lock()
 			st.Running, st.Since = false, g.clock.Now()
@@ -66,13 +68,12 @@ func (g *Group) Go(name string, loop func(context.Context) error) {
 			if err == nil || g.ctx.Err() != nil {
 				return
 			}
-			g.log.Error("a background loop failed and will be started again", "loop", name, "error", err, "in", wait)
-			select {
-			case <-g.ctx.Done():
-				return
-			case <-time.After(wait):
+			if g.clock.Now().Sub(began) > wellAfter {
+				retry.Worked()
 			}
-			wait = min(wait*2, lastWait)
+			if !retry.Wait(g.ctx, err, "loop", name) {
+				return
+			}
 			g.mu.Lock()
 			st.Running, st.Since = true, g.clock.Now()
 			st.Restarts++

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // readBytes is how much of the source a lane reads at a time.
@@ -48,7 +49,7 @@ func (l *lane) status() Status {
 // run delivers until ctx ends.
 func (l *lane) run(ctx context.Context) {
 	log := l.s.deps.Log.With("delivery", l.doc.Name, "shard", l.id.shard)
-	wait := firstRetry
+	retry := work.Retry{Log: log, What: "delivery: writing an object", First: firstRetry, Last: lastRetry}
 	loaded := false
 	for ctx.Err() == nil {
 		err := error(nil)
@@ -69,15 +70,10 @@ func (l *lane) run(ctx context.Context) {
 		}
 		l.mu.Unlock()
 		if err == nil {
-			wait = firstRetry
+			retry.Worked()
 			continue
 		}
-		log.Warn("delivery: will try again", "error", err, "in", wait)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		wait = min(wait*2, lastRetry)
+		retry.Wait(ctx, err)
 	}
 }
 
@@ -89,7 +85,14 @@ func (l *lane) step(ctx context.Context) error {
 	}
 	b := newObject(l.doc.GZIP)
 	defer func() { l.s.gathered.Add(-b.bytes) }()
-	oldest, _ := src.Bounds()
+	oldest, end := src.Bounds()
+	if at := l.progress.Offset; at > end {
+		// The stream was lost and its shard begins anew: all that is in it is to be delivered.
+		l.s.deps.Log.Error("delivery: the source ends before what was delivered of it, and is delivered from its beginning", "delivery", l.doc.Name, "shard", l.id.shard, "delivered", at, "end", end)
+		if err := l.save(progress{Offset: oldest}); err != nil {
+			return err
+		}
+	}
 	if i := l.progress.Intent; i != nil && oldest <= i.From {
 		if _, err := l.gather(ctx, src, b, i.From, i.To, 0, time.Time{}); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/lease"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Wave is a part of a class that gets a flow together: so many agents in all, or so many
@@ -215,19 +216,25 @@ const rolloutTick = 250 * time.Millisecond
 func (s *Service) moveRollouts(ctx context.Context, l *lease.Lease) error {
 	tick := time.NewTicker(rolloutTick)
 	defer tick.Stop()
+	retry := work.Retry{Log: s.deps.Log, What: "moving a rollout on", First: rolloutTick, Last: rolloutTick}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		failed := false
 		for _, r := range s.store.rollouts.All(s.deps.Store.Snapshot(), "") {
 			if r.State != Running {
 				continue
 			}
 			if err := s.move(ctx, l, r); err != nil && ctx.Err() == nil {
-				s.deps.Log.Warn("cannot move a rollout on", "rollout", r.Number, "class", r.Class, "error", err)
+				failed = true
+				retry.Failed(err, "rollout", r.Number, "class", r.Class)
 			}
+		}
+		if !failed {
+			retry.Worked()
 		}
 	}
 }

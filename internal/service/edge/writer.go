@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // How writes are gathered.
@@ -78,6 +79,7 @@ func (w *writer) event(e Event) { w.put(func() { w.events[e.ID] = &e }) }
 
 // run writes until ctx ends, and then what is left.
 func (w *writer) run(ctx context.Context) {
+	retry := work.Retry{Log: w.s.deps.Log, What: "writing what agents reported", First: writeAgain}
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,12 +105,9 @@ func (w *writer) run(ctx context.Context) {
 			if err == nil || ctx.Err() != nil {
 				break
 			}
-			w.s.deps.Log.Warn("cannot write what agents reported; trying again", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(writeAgain):
-			}
+			retry.Wait(ctx, err)
 		}
+		retry.Worked()
 	}
 }
 

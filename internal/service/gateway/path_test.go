@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,13 +27,65 @@ func TestNormalizePath(t *testing.T) {
 	}
 }
 
+// normalized is what NormalizePath should return, step by step and slowly: octets that need
+// no escape are decoded, the others are escaped in upper case, and then the segments
+// are resolved.
+func normalized(in string) (string, bool) {
+	var decoded strings.Builder
+	for i := 0; i < len(in); i++ {
+		if in[i] != '%' {
+			decoded.WriteByte(in[i])
+			continue
+		}
+		if i+2 >= len(in) {
+			return "", false
+		}
+		n, err := strconv.ParseUint(in[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", false
+		}
+		if n == 0 {
+			return "", false
+		}
+		if c := byte(n); strings.IndexByte("!#$%&'()*+,/:;=?@[]", c) >= 0 {
+			fmt.Fprintf(&decoded, "%%%02X", c)
+		} else {
+			decoded.WriteByte(c)
+		}
+		i += 2
+	}
+	var out []string
+	segments := strings.Split(decoded.String(), "/")
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch {
+		case s == ".." && len(out) > 0:
+			out = out[:len(out)-1]
+		case s != "" && s != "." && s != "..":
+			out = append(out, s)
+			continue
+		}
+		if last && len(out) > 0 {
+			out = append(out, "")
+		}
+	}
+	return "/" + strings.Join(out, "/"), true
+}
+
 func FuzzNormalizePath(f *testing.F) {
 	for _, s := range []string{"/a/../b", "//", "/%2e/%2E%2e/x", "/%25", "/a%"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
+		if strings.ContainsAny(in, "?#\x00") { // SetTarget cuts a target before either, and no head has a NUL
+			return
+		}
 		got, ok := gateway.NormalizePath(in)
-		if !ok || strings.ContainsAny(in, "?#") { // SetTarget cuts a target before either
+		want, valid := normalized(in)
+		if ok != valid || ok && got != want {
+			t.Fatalf("NormalizePath(%q) = %q, %v; want %q, %v", in, got, ok, want, valid)
+		}
+		if !ok {
 			return
 		}
 		if !strings.HasPrefix(got, "/") || strings.Contains(got, "//") || strings.Contains(got, "/../") ||

@@ -12,6 +12,7 @@ import (
 	"sluice.dev/sluice/internal/base/kv"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Limits, as the IAM user guide has them ("IAM and AWS STS quotas").
@@ -57,13 +58,16 @@ func New(c Config, d Deps) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(lastUsedFlushEvery)
 	defer tick.Stop()
+	retry := work.Retry{Log: s.deps.Log, What: "iam: writing the last use of keys", First: lastUsedFlushEvery, Last: lastUsedFlushEvery}
 	for {
 		select {
 		case <-ctx.Done():
 			return s.flushLastUse()
 		case <-tick.C:
 			if err := s.flushLastUse(); err != nil {
-				s.deps.Log.Warn("iam: cannot write the last use of keys", "error", err)
+				retry.Failed(err)
+			} else {
+				retry.Worked()
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -80,7 +79,7 @@ func New(c Config, d Deps) (*Service, error) {
 	if c.ReclaimEvery == 0 {
 		c.ReclaimEvery = 10 * time.Minute
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := segment.MakeDir(c.Dir); err != nil {
 		return nil, err
 	}
 	bytes, err := openBytes(c, d)

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/kv"
 	"sluice.dev/sluice/internal/base/segment"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Run gives back space until ctx ends.
@@ -18,13 +20,19 @@ func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.ReclaimEvery)
 	defer tick.Stop()
 	var r reclaimer
+	retry := work.Retry{Log: s.deps.Log, What: "objects: giving back space", Level: slog.LevelError, First: s.cfg.ReclaimEvery, Last: s.cfg.ReclaimEvery}
+	if err := r.missing(ctx, s); err != nil && ctx.Err() == nil {
+		retry.Failed(err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := r.pass(ctx, s); err != nil && ctx.Err() == nil {
-				s.deps.Log.Error("objects: giving back space", "error", err)
+			if err := r.pass(ctx, s); err == nil {
+				retry.Worked()
+			} else if ctx.Err() == nil {
+				retry.Failed(err)
 			}
 		}
 	}
@@ -38,7 +46,34 @@ func (s *Service) Reclaim(ctx context.Context) error {
 
 // reclaimer remembers which segments nothing referred to. Only one that was so in two
 // passes is deleted, as a part is on the disk before its metadata is.
-type reclaimer struct{ idle map[uint64]bool }
+type reclaimer struct {
+	idle map[uint64]bool
+	told map[uint64]bool // segments that are missing, each reported once
+}
+
+// missing reports segments that metadata refers to and that are not there.
+func (r *reclaimer) missing(ctx context.Context, s *Service) error {
+	live, err := s.liveBytes(ctx)
+	if err != nil {
+		return err
+	}
+	for id, bytes := range live {
+		_, err := os.Stat(s.bytes.path(id))
+		if !errors.Is(err, os.ErrNotExist) || r.told[id] {
+			continue
+		}
+		if still, err := s.liveBytes(ctx); err != nil || still[id] == 0 {
+			continue // moved or deleted meanwhile
+		}
+		if r.told == nil {
+			r.told = map[uint64]bool{}
+		}
+		r.told[id] = true
+		s.deps.Log.Error("objects: a segment is missing: objects in it cannot be read; restore it from a backup of the data directory, or write them again",
+			"segment", s.bytes.path(id), "bytes", bytes)
+	}
+	return nil
+}
 
 func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 	busy := s.bytes.pinned() // before the rest: what has no pin now is in the metadata, if anywhere
@@ -78,6 +113,9 @@ func (r *reclaimer) pass(ctx context.Context, s *Service) error {
 		}
 	}
 	r.idle = idle
+	if err := r.missing(ctx, s); err != nil {
+		return err
+	}
 	return s.evacuate(ctx, sparse)
 }
 

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,6 +71,8 @@ type bench struct {
 	clock *hand
 	cfg   streams.Config
 
+	logged strings.Builder // read it when the service is closed
+
 	store *store.Store
 	*streams.Service
 }
@@ -94,7 +98,7 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	b.Service, err = streams.New(b.cfg, streams.Deps{Store: b.store, Auth: anyone{}, Keys: b.keys, Clock: b.clock,
-		Log: slog.New(slog.DiscardHandler), Guard: segment.NewGuard(b.dir, 0, b.clock.Now)})
+		Log: slog.New(slog.NewTextHandler(&b.logged, nil)), Guard: segment.NewGuard(b.dir, 0, b.clock.Now)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -106,6 +110,21 @@ func (b *bench) close() {
 		b.Service = nil
 		if err := b.store.Close(); err != nil {
 			b.t.Error(err)
+		}
+	}
+}
+
+// crashed makes a shard that was closed look like one that was not: it does not know what
+// its last segment holds.
+func (b *bench) crashed(shard int) {
+	b.t.Helper()
+	found, err := filepath.Glob(filepath.Join(b.cfg.Dir, "*", fmt.Sprintf("shardId-%012d", shard), "segments.json"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, path := range found {
+		if err := os.Remove(path); err != nil {
+			b.t.Fatal(err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"sync"
@@ -14,7 +15,10 @@ import (
 
 // logFile is a segment as readers see it.
 type logFile struct {
+	listed  listed // guarded by the shard's lock
 	base    int64
+	lost    bool  // it is in the catalog and not on the disk
+	latest  int64 // when it was written to at the latest, milliseconds; 0 if that is not known
 	path    string
 	wrapped []byte // its data key
 	first   int64  // position of the first frame
@@ -150,6 +154,9 @@ func (lf *logFile) open() (*os.File, error) {
 	if lf.gone {
 		return nil, errGone
 	}
+	if lf.lost {
+		return nil, segment.Corrupt.New("segment %s is missing, and its records are lost", filepath.Base(lf.path))
+	}
 	if lf.f != nil {
 		return lf.f, nil
 	}
@@ -204,10 +211,14 @@ func (v view) release() {
 func (lf *logFile) newestTime() (int64, error) {
 	lf.mu.Lock()
 	defer lf.mu.Unlock()
-	if err := lf.load(); err != nil {
-		return 0, err
+	if lf.lost {
+		return lf.latest, nil
 	}
-	return lf.newest, nil
+	err := lf.load()
+	if segment.Corrupt.Is(err) && lf.latest > 0 {
+		return lf.latest, nil // what cannot be read expires with what was written beside it
+	}
+	return lf.newest, err
 }
 
 // close closes the file as soon as nobody reads it. It is not opened again.

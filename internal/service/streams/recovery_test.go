@@ -66,6 +66,7 @@ func TestRecoveryAfterATornTailAtEveryByte(t *testing.T) {
 			if err := os.WriteFile(path, torn, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			b.crashed(0)
 			b.open()
 			checkValues(t, b.all("s", 0), 0, 4)
 			if cut == at[4]+40 { // and the log goes on
@@ -96,6 +97,7 @@ func TestCutHeaderIsNoSegment(t *testing.T) {
 		if err := os.WriteFile(second, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		b.crashed(0)
 		b.open()
 		checkValues(t, b.all("s", 0), 0, 1)
 		if off := b.put("s", "k", []byte("value 1")); off != 1 {
@@ -138,6 +140,7 @@ func TestDamageIsToldAndHidesNothing(t *testing.T) {
 					if err := os.WriteFile(path, damaged, 0o600); err != nil {
 						t.Fatal(err)
 					}
+					b.crashed(0)
 					b.open()
 					got, err := b.readFrom("s", 0, streams.Oldest, 0, time.Time{})
 					if fault.KindOf(err) != fault.Corrupt {

@@ -56,6 +56,7 @@ type shard struct {
 type entry struct {
 	records []*Record
 	bytes   int64
+	catalog bool // it only has the catalog written
 }
 
 func (sh *shard) context() []byte {
@@ -64,7 +65,7 @@ func (sh *shard) context() []byte {
 
 // openShard finds where the log ends. It reads the last segment only.
 func openShard(s *Service, id shardID, dir string) (*shard, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := segment.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("streams: %w", err)
 	}
 	sh := &shard{s: s, id: id, dir: dir, grown: make(chan struct{}), gone: make(chan struct{})}
@@ -83,8 +84,21 @@ func openShard(s *Service, id shardID, dir string) (*shard, error) {
 		}
 		sh.segments = append(sh.segments, &logFile{base: n, path: filepath.Join(dir, e.Name())})
 	}
+	list, err := readCatalog(dir)
+	if err != nil {
+		return nil, err
+	}
 	for len(sh.segments) > 0 {
 		last := sh.segments[len(sh.segments)-1]
+		if slices.ContainsFunc(list, func(l listed) bool { return l.Base == last.base && l.End > 0 }) {
+			// It was finished, so no crash has left it: what is wrong with it is damage.
+			if _, err := last.open(); err != nil {
+				s.deps.Log.Error("streams: a segment cannot be opened: its records are lost, and reading them is an error until they would have expired; restore it from a backup of the data directory",
+					"segment", last.path, "error", err)
+				last.lost = true
+				break
+			}
+		}
 		end, torn, err := last.recover()
 		if err != nil && errors.Is(err, errHeaderless) && len(sh.segments) > 0 {
 			// The crash came before the header was durable, so nothing in it was acknowledged.
@@ -104,6 +118,8 @@ func openShard(s *Service, id shardID, dir string) (*shard, error) {
 		sh.end = max(sh.end, end)
 		break
 	}
+	sh.compare(list)
+	sh.end = max(sh.end, sh.listedEnd())
 	sh.commits = segment.NewCommitter[*entry](segment.LogConfig{}, sh)
 	return sh, nil
 }
@@ -114,7 +130,15 @@ func (sh *shard) Write(entries []*entry) error {
 	bytes, roll := int64(0), false
 	for _, e := range entries {
 		bytes += e.bytes
-		roll = roll || len(e.records) == 0
+		roll = roll || len(e.records) == 0 && !e.catalog
+	}
+	if slices.ContainsFunc(entries, func(e *entry) bool { return e.catalog }) {
+		if err := sh.writeCatalog(); err != nil {
+			return err
+		}
+		if entries = slices.DeleteFunc(entries, func(e *entry) bool { return e.catalog }); len(entries) == 0 {
+			return nil
+		}
 	}
 	if err := sh.s.deps.Guard.Take(bytes); err != nil {
 		return err
@@ -217,7 +241,7 @@ func (sh *shard) begin() error {
 	sh.mu.RLock()
 	base := sh.end
 	sh.mu.RUnlock()
-	path := filepath.Join(sh.dir, fmt.Sprintf("%020d.seg", base))
+	path := filepath.Join(sh.dir, segmentName(base))
 	sh.mu.Lock()
 	if n := len(sh.segments); n > 0 && sh.segments[n-1].base == base {
 		// An empty segment of an earlier start: no acknowledged record is in it.
@@ -234,14 +258,22 @@ func (sh *shard) begin() error {
 	if err != nil {
 		return err
 	}
-	lf := &logFile{base: base, path: path, indexed: true, size: w.Size()}
+	now := sh.s.deps.Clock.Now()
+	lf := &logFile{listed: listed{Base: base, Begun: now.UnixMilli()}, base: base, path: path, indexed: true, size: w.Size()}
 	if _, err := lf.open(); err != nil {
 		return errors.Join(err, w.Discard())
 	}
-	sh.active, sh.begun, sh.key = w, sh.s.deps.Clock.Now(), segment.NewKey(plain)
 	sh.mu.Lock()
 	sh.segments = append(sh.segments, lf)
 	sh.mu.Unlock()
+	if err := sh.writeCatalog(); err != nil {
+		sh.mu.Lock()
+		sh.segments = sh.segments[:len(sh.segments)-1]
+		sh.mu.Unlock()
+		lf.close()
+		return errors.Join(err, w.Discard())
+	}
+	sh.active, sh.begun, sh.key = w, now, segment.NewKey(plain)
 	return nil
 }
 
@@ -249,6 +281,14 @@ func (sh *shard) begin() error {
 func (sh *shard) finish() {
 	if err := sh.active.Finish(); err != nil {
 		sh.s.deps.Log.Error("streams: closing a segment", "dir", sh.dir, "error", err)
+	} else {
+		sh.mu.Lock()
+		lf := sh.segments[len(sh.segments)-1]
+		lf.listed.Size, lf.listed.End = sh.active.Size(), sh.end
+		sh.mu.Unlock()
+		if err := sh.writeCatalog(); err != nil {
+			sh.s.deps.Log.Warn("streams: cannot note a finished segment; if its end were lost, that would not be noticed", "segment", lf.path, "error", err)
+		}
 	}
 	sh.active, sh.key = nil, nil
 }
@@ -329,7 +369,11 @@ func (sh *shard) expire(ctx context.Context, before time.Time) error {
 		sh.segments = sh.segments[1:]
 		sh.mu.Unlock()
 		lf.close()
-		if err := os.Remove(lf.path); err != nil {
+		// The catalog first: a segment that it does not list is not missed.
+		if err := sh.commits.Append(ctx, &entry{catalog: true}, 0); err != nil {
+			return err
+		}
+		if err := os.Remove(lf.path); err != nil && !(lf.lost && errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("streams: %w", err)
 		}
 	}

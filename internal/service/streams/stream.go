@@ -222,6 +222,9 @@ func (s *Service) Expire(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	for _, e := range entries {
+		if !e.IsDir() {
+			continue // not a stream's
+		}
 		if _, _, ok := s.records.streams.Lookup(s.deps.Store.Snapshot(), "id", e.Name()); !ok {
 			if err := os.RemoveAll(filepath.Join(s.cfg.Dir, e.Name())); err != nil {
 				errs = append(errs, err)

@@ -12,6 +12,7 @@ import (
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/segment"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Config is what an operator may choose.
@@ -129,13 +130,16 @@ func (s *Service) shard(d *streamDoc, index int) (*shard, error) {
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
+	retry := work.Retry{Log: s.deps.Log, What: "streams: expiring records", Level: slog.LevelError, First: time.Minute, Last: time.Minute}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := s.Expire(ctx); err != nil && ctx.Err() == nil {
-				s.deps.Log.Error("streams: cannot expire records", "error", err)
+			if err := s.Expire(ctx); err == nil {
+				retry.Worked()
+			} else if ctx.Err() == nil {
+				retry.Failed(err)
 			}
 		}
 	}

@@ -99,8 +99,39 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
+// folded is what FoldMembers should make of an object: a decoder says where the names of its
+// first level are, their ASCII letters are lowered, and every other byte is as it was.
+func folded(t *testing.T, in []byte) []byte {
+	t.Helper()
+	out := bytes.Clone(in)
+	d := json.NewDecoder(bytes.NewReader(in))
+	if _, err := d.Token(); err != nil {
+		t.Fatal(err)
+	}
+	for d.More() {
+		before := int(d.InputOffset())
+		if _, err := d.Token(); err != nil {
+			t.Fatal(err)
+		}
+		name := out[before+bytes.IndexByte(in[before:], '"') : d.InputOffset()]
+		for i := 0; i < len(name); i++ {
+			if name[i] == '\\' {
+				i++ // what it escapes is no letter of the name
+			} else if 'A' <= name[i] && name[i] <= 'Z' {
+				name[i] |= 0x20
+			}
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
 func FuzzFoldMembers(f *testing.F) {
 	f.Add([]byte(`{"A":{"B":"\"C\""},"D\u0041":[{"E":1}],"F":"G"}`))
+	f.Add([]byte(`{"A":[1,{"B":"C"}],"D":{},"E\"F":"G:H,I","J":[[],"K"],"L":null}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		in = bytes.TrimSpace(in)
 		if len(in) == 0 || in[0] != '{' || !json.Valid(in) {
@@ -108,24 +139,8 @@ func FuzzFoldMembers(f *testing.F) {
 		}
 		out := bytes.Clone(in)
 		warehouse.FoldMembers(out)
-		if !json.Valid(out) || !strings.EqualFold(string(in), string(out)) {
-			t.Fatalf("%q became %q", in, out)
-		}
-		var a, b map[string]json.RawMessage
-		if json.Unmarshal(in, &a) != nil || json.Unmarshal(out, &b) != nil {
-			return
-		}
-		for name, v := range b {
-			if found := func() bool {
-				for other, w := range a {
-					if strings.EqualFold(name, other) && bytes.Equal(v, w) {
-						return true
-					}
-				}
-				return false
-			}(); !found {
-				t.Fatalf("%q became %q: the value of %q changed", in, out, name)
-			}
+		if want := folded(t, in); !bytes.Equal(out, want) {
+			t.Fatalf("%q became %q, want %q", in, out, want)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"sluice.dev/sluice/internal/base/clock"
 	"sluice.dev/sluice/internal/base/name"
 	"sluice.dev/sluice/internal/base/store"
+	"sluice.dev/sluice/internal/base/work"
 	"sluice.dev/sluice/internal/service/warehouse/worker"
 )
 
@@ -184,13 +185,16 @@ func New(cfg Config, d Deps) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	ticker := time.NewTicker(s.cfg.CleanEvery)
 	defer ticker.Stop()
+	retry := work.Retry{Log: s.log, What: "warehouse: cleaning its area", First: s.cfg.CleanEvery, Last: s.cfg.CleanEvery}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			if _, err := s.Clean(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("the warehouse's area was not cleaned", "error", err)
+			if _, err := s.Clean(ctx); err == nil {
+				retry.Worked()
+			} else if ctx.Err() == nil {
+				retry.Failed(err)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ const (
 // maxChunkLine bounds a chunk's size line with its extensions, and maxTrailer the
 // trailer section.
 const (
-	maxChunkLine = 1 << 10
+	maxChunkLine = 4 << 10
 	maxTrailer   = 8 << 10
 )
 
@@ -158,10 +158,13 @@ func (b *Body) line(limit int) ([]byte, error) {
 			if i == 0 || w[i-1] != '\r' {
 				return nil, refuse(400, "bare LF in a chunked body")
 			}
+			if i-1 > limit {
+				return nil, refuse(400, "line too long in a chunked body")
+			}
 			b.src.Consume(i + 1)
 			return w[:i-1], nil
 		}
-		if len(w) > limit {
+		if len(w) > limit+1 { // its CR may be there already
 			return nil, refuse(400, "line too long in a chunked body")
 		}
 		if err := b.src.Fill(); err != nil {

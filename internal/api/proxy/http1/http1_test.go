@@ -202,7 +202,7 @@ func TestBodies(t *testing.T) {
 		for _, bad := range []string{
 			"x\r\n", "\r\n", "-1\r\n\r\n", "+5\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",
 			"5\r\nhello\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nbad trailer\r\n\r\n", "5;\n\r\nhello\r\n0\r\n\r\n",
-			"1000000000000000\r\n", "5;a\x00\r\nhello\r\n0\r\n\r\n", "5;" + strings.Repeat("a", 2000) + "\r\nhello\r\n0\r\n\r\n",
+			"1000000000000000\r\n", "5;a\x00\r\nhello\r\n0\r\n\r\n", "5;" + strings.Repeat("a", 5000) + "\r\nhello\r\n0\r\n\r\n",
 			"0\r\n" + strings.Repeat("a: b\r\n", 3000) + "\r\n", "0\r\n x: 1\r\n\r\n",
 		} {
 			if body, _, _, err := readBody(bad, step, chunked); err == nil {
@@ -287,6 +287,19 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whether the line of a chunk is too long does not depend on how it arrives.
+func TestLongChunkExtensionIsReadAlike(t *testing.T) {
+	for length := 900; length <= 4300; length += 17 {
+		raw := "5;" + strings.Repeat("a", length) + "\r\nhello\r\n0\r\n\r\n"
+		for _, step := range []int{1, 7, 1000, 1024, 1025, 4096, len(raw)} {
+			body, _, _, err := readBody(raw, step, http1.Framing{Chunked: true, Length: -1})
+			if want := length+2 <= 4096; (err == nil) != want || want && body != "hello" {
+				t.Fatalf("an extension of %d bytes in pieces of %d: %q, %v", length, step, body, err)
+			}
+		}
+	}
 }
 
 // FuzzChunked reads bodies in pieces and compares with net/http's decoder.

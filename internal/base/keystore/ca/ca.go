@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/fault"
+	"sluice.dev/sluice/internal/base/segment"
 )
 
 // Faults of this package.
@@ -58,7 +59,7 @@ func Init(dir string, now time.Time) error {
 	if _, err := os.Stat(filepath.Join(dir, authorityFile)); err == nil {
 		return Exists.Field("dir", "%s has an authority: rotate replaces it", dir)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := segment.MakeDir(dir); err != nil {
 		return err
 	}
 	a := &Authority{dir: dir}
@@ -173,8 +174,9 @@ func replace(path string, content []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // the error is the one that counts
+		return err
 	}
-	return err
+	return segment.SyncDir(filepath.Dir(path))
 }
 
 // Nodes are those that have a certificate.
@@ -228,7 +230,7 @@ func (a *Authority) Issue(node string, addresses []string, now time.Time, valid 
 		return "", err
 	}
 	dir := filepath.Join(a.dir, node)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := segment.MakeDir(dir); err != nil {
 		return "", err
 	}
 	return dir, errors.Join(replace(filepath.Join(dir, bundleFile), a.bundle()), replace(filepath.Join(dir, keyFile), encode("EC PRIVATE KEY", raw)),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/clock"
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // maxWorkers bounds the batches under way at once where nothing else does.
@@ -49,11 +50,14 @@ type Queue[T any] struct {
 	more    chan struct{} // wakes a worker that waits for a batch to fill
 	idle    *sync.Cond    // no worker
 	stats   Stats
+
+	retry work.Retry // of batches, for what is logged
 }
 
 // New returns an empty queue.
 func New[T any](c Config, d Deps[T]) *Queue[T] {
 	q := &Queue[T]{c: c.withDefaults(), d: d, closing: make(chan struct{}), more: make(chan struct{}, 1)}
+	q.retry.Log, q.retry.What = d.Log, "sending log entries"
 	q.idle = sync.NewCond(&q.mu)
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	return q
@@ -216,6 +220,7 @@ func (q *Queue[T]) deliver(batch []T) {
 			q.stats.Sent += int64(len(batch))
 			q.full = false
 			q.mu.Unlock()
+			q.retry.Worked()
 			return
 		}
 		if q.ctx.Err() != nil || q.d.Clock.Now().Sub(started) >= q.c.MaxRetryTime {
@@ -225,7 +230,7 @@ func (q *Queue[T]) deliver(batch []T) {
 			q.d.Log.Error("log entries could not be sent and are lost", "entries", len(batch), "retries", try, "err", err)
 			return
 		}
-		q.d.Log.Warn("log entries could not be sent and will be again", "entries", len(batch), "in", delay, "err", err)
+		q.retry.Failed(err, "entries", len(batch))
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:

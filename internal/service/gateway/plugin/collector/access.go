@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 	"unsafe"
 
@@ -18,6 +19,7 @@ import (
 
 // batch is the work space of one request. It is reused.
 type batch struct {
+	home    *sync.Pool // where Close puts it
 	event   event
 	out     []byte // the records' values, end to end
 	ends    []int
@@ -38,7 +40,7 @@ const maxKept = 1 << 20
 
 func (b *batch) reset() {
 	if cap(b.out) > maxKept {
-		*b = batch{}
+		*b = batch{home: b.home}
 	}
 	b.out, b.ends, b.keys, b.keyEnds = b.out[:0], b.ends[:0], b.keys[:0], b.keyEnds[:0]
 	b.ids, b.idEnds, b.answer = b.ids[:0], b.idEnds[:0], b.answer[:0]
@@ -54,24 +56,25 @@ type batchKey struct{}
 func (in *instance) Access(x *gateway.Exchange) {
 	b, _ := in.batches.Get().(*batch)
 	if b == nil {
-		b = new(batch)
+		b = &batch{home: &in.batches}
 	}
 	b.reset()
-	x.Put(batchKey{}, b) // its answer must last until the exchange ends; Log gives it back
+	// The answer is memory of the batch, and plugins of the log phase may read it: the
+	// exchange closes the batch when nothing can any more.
+	x.Put(batchKey{}, b)
 	accepted := in.collect(x, b)
 	if in.deps.Count != nil {
 		in.deps.Count(Outcome{Stream: in.stream, Accepted: accepted, Status: x.Response.Status})
 	}
 }
 
-// Log implements gateway.Logger.
-func (in *instance) Log(x *gateway.Exchange) {
-	if b, ok := x.Value(batchKey{}).(*batch); ok {
-		x.Put(batchKey{}, nil)
-		if !b.doubtful {
-			in.batches.Put(b)
-		}
+// Close gives the batch back, once, when the exchange has ended. One whose records may
+// still be read by an append that was given up is left to the garbage collector.
+func (b *batch) Close() error {
+	if home := b.home; home != nil && !b.doubtful {
+		home.Put(b)
 	}
+	return nil
 }
 
 // collect answers the request and returns how many events were appended.

@@ -339,11 +339,15 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// FuzzEvents: whatever comes in, a record that goes out is one line of valid JSON.
+// FuzzEvents: whatever comes in, a record that goes out is one line of valid JSON; what is
+// refused appends nothing, and an answer names what was appended.
 func FuzzEvents(f *testing.F) {
 	for _, s := range []string{`{"programme":"p1"}`, `[{"programme":"p1","a\u0000":"\ud800"}]`, `{"programme":"p1","x":{"y":[null,1e5]}}`} {
 		f.Add(s, "q=1&programme=p1")
 	}
+	const plain = `{"programme":"p1"}`
+	f.Add("["+plain+"]", "programme=now")
+	f.Add(plain+"\n"+plain, "programme=p1&n=x")
 	g, l := setup(f, nil)
 	f.Fuzz(func(t *testing.T, body, query string) {
 		l.records = nil
@@ -351,9 +355,40 @@ func FuzzEvents(f *testing.F) {
 			query = ""
 		}
 		for _, r := range []gatewaytest.Request{post("application/json", body), post("application/x-ndjson", body), {Target: "/t?" + query}} {
+			before := len(l.records)
 			got := gatewaytest.Do(g, r)
 			if got.Status == 0 || got.Status >= 500 {
 				t.Fatalf("%q %q: %d", body, query, got.Status)
+			}
+			appended := l.records[before:]
+			if got.Status >= 300 {
+				if len(appended) > 0 {
+					t.Fatalf("%q %q is refused with %d, and %q is appended", body, query, got.Status, appended)
+				}
+				// What is surely an event is not refused.
+				if r.Method == "POST" && (body == plain || body == "["+plain+"]" && r.Header[1] == "application/json") {
+					t.Fatalf("%q is refused: %d %s", body, got.Status, got.Body)
+				}
+				continue
+			}
+			if r.Method != "POST" {
+				if len(appended) != 1 {
+					t.Fatalf("%q: %d events of one query", query, len(appended))
+				}
+				continue
+			}
+			// The answer lists what was appended: the ids, in order, and no others.
+			var answer struct{ Events []string }
+			if err := json.Unmarshal([]byte(got.Body), &answer); err != nil || len(answer.Events) != len(appended) {
+				t.Fatalf("%q: %d events are appended, and the answer is %q: %v", body, len(appended), got.Body, err)
+			}
+			for i, record := range appended {
+				var v struct {
+					ID string `json:"event_id"`
+				}
+				if err := json.Unmarshal([]byte(record), &v); err != nil || v.ID != answer.Events[i] {
+					t.Fatalf("%q: event %d is %q, and the answer names %q: %v", body, i, record, answer.Events[i], err)
+				}
 			}
 		}
 		for _, r := range l.records {

@@ -2,6 +2,7 @@ package protofile_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,23 @@ func FuzzFrames(f *testing.F) {
 	f.Add(protofile.AppendFrame(nil, 0, []byte("abc")), 10)
 	f.Add([]byte{0, 255, 255, 255, 255}, 10)
 	f.Fuzz(func(t *testing.T, b []byte, limit int) {
-		message, rest, ok, err := protofile.CutFrame(b, max(limit, 0))
+		limit = max(limit, 0)
+		message, rest, ok, err := protofile.CutFrame(b, limit)
+		// A frame is a byte of flags, four of length, and its message.
+		whole := len(b) >= 5 && uint64(len(b)-5) >= uint64(binary.BigEndian.Uint32(b[1:]))
+		size := uint32(0)
+		if len(b) >= 5 {
+			size = binary.BigEndian.Uint32(b[1:])
+		}
+		fits := len(b) >= 5 && b[0] == 0 && uint64(size) <= uint64(limit)
+		switch {
+		case len(b) < 5 && (ok || err != nil):
+			t.Fatalf("%x, no whole head, gives %v, %v", b, ok, err)
+		case len(b) >= 5 && (err == nil) != fits:
+			t.Fatalf("%x with a limit of %d: %v", b, limit, err)
+		case fits && ok != whole:
+			t.Fatalf("%x: a frame %v, want %v", b, ok, whole)
+		}
 		if err != nil || !ok {
 			return
 		}

@@ -1,0 +1,5 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS sluice_directory (
+    id        INTEGER PRIMARY KEY,
+    directory TEXT NOT NULL
+);
