@@ -51,7 +51,7 @@ func (c Check) run(r Record, bad Violations) {
 		}
 	case c.OnlyOneOf != nil:
 		if set(c.OnlyOneOf) != 1 {
-			bad.entity("only one of these fields must be non-empty: " + quoted(c.OnlyOneOf))
+			bad.entity("exactly one of these fields must be non-empty: " + quoted(c.OnlyOneOf))
 		}
 	case c.MutuallyExclusive != nil:
 		if set(c.MutuallyExclusive) > 1 {

@@ -187,6 +187,10 @@ func (f *Field) Validate(r Record, more ...Check) Violations {
 	return bad
 }
 
+// CheckValue returns what is wrong with a value of the field: nil, a phrase, Violations or
+// a []any with nil for every element that is right.
+func (f *Field) CheckValue(v any) any { return f.check(v) }
+
 // check returns nil, a phrase, Violations or a []any.
 func (f *Field) check(v any) any {
 	if v == nil {
