@@ -53,7 +53,7 @@ func (p *Proxy) relay(c *clientConn, x *gateway.Exchange, uc *upstreamConn) erro
 	}
 	out = c.appendConnection(out)
 	out = append(out, "\r\n"...)
-	x.Times.HeadOut = len(out)
+	keepHead(x, out)
 	err := p.relayBody(c, x, uc, out, chunked, filters)
 	x.Times.End = time.Now()
 	if err == nil && uc.body.Done() && !uc.head.Close && len(uc.Window()) == 0 {
