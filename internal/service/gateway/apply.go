@@ -278,7 +278,7 @@ func (g *Gateway) Export() schema.Record {
 				continue
 			}
 			out := schema.Record{}
-			for name, v := range g.present(e, *r) {
+			for name, v := range g.exported(e, *r) {
 				if v == nil || e.Labels != nil && name == e.Labels.Field.Name {
 					continue
 				}

@@ -343,6 +343,17 @@ func (g *Gateway) write(tx *store.Tx, e *schema.Entity, r schema.Record, insert 
 // present returns a record as clients see it. Stored records are shared, so it is a copy
 // where anything differs.
 func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
+	record := e.Record
+	if e.Variant != nil {
+		if of, _, wrong := e.Variant(r); wrong == "" {
+			record = of
+		}
+	}
+	return record.Show(g.exported(e, r))
+}
+
+// exported returns a record with what is not stored with it.
+func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	at, expires := r[expiresField].(float64)
 	if !expires && e.Labels == nil {
 		return r

@@ -383,7 +383,7 @@ func (r records) Edit(ctx context.Context, collection, id string, change func(sc
 	return r.g.change(ctx, func(tx *store.Tx) error {
 		var old schema.Record
 		if _, stored, ok := r.g.find(tx, e, id); ok {
-			old = r.g.present(e, stored)
+			old = r.g.exported(e, stored)
 		}
 		in := change(old)
 		if in == nil {

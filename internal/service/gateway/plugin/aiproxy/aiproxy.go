@@ -27,10 +27,7 @@ func New() gateway.Plugin {
 	config := record()
 	config.Fields = append(config.Fields,
 		fields.Choice("response_streaming", []string{"allow", "deny", "always"}, schema.Default("allow")), maxSize(),
-		schema.Field{Kind: schema.Boolean, Default: true, Description: "Tell the client which model answered."}.With("model_name_header"),
-		fields.Choice("llm_format", []string{"openai", "bedrock", "gemini"}, schema.Default("openai"), func(f *schema.Field) {
-			f.Unserved = "clients speak OpenAI's form alone"
-		}))
+		schema.Field{Kind: schema.Boolean, Default: true, Description: "Tell the client which model answered."}.With("model_name_header"))
 	return gateway.Plugin{
 		Name: "ai-proxy", Version: gateway.Version, Priority: 770, Config: config,
 		New: func(c schema.Record, env gateway.Env) (any, error) {
