@@ -2,7 +2,6 @@ package kong
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -136,7 +135,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ans.body != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		var err error
-		if out, err = json.Marshal(ans.body); err != nil {
+		if out, err = gateway.EncodeJSON(ans.body); err != nil {
 			a.deps.Log.Error("encoding an answer of the Admin API", "path", r.URL.Path, "err", err)
 			ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -71,7 +72,7 @@ func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record)
 		return nil, err
 	}
 	g.tell(ctx, e, nil, stored)
-	return g.present(e, stored), nil
+	return g.answer(e, stored, r), nil
 }
 
 // Replace stores a record under key, which is an id or an endpoint key, whether there is
@@ -127,7 +128,7 @@ func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r s
 		return nil, err
 	}
 	g.tell(ctx, e, before, stored)
-	return g.present(e, stored), nil
+	return g.answer(e, stored, r), nil
 }
 
 // Patch changes the given fields of a record.
@@ -160,7 +161,7 @@ func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch
 		return nil, err
 	}
 	g.tell(ctx, e, before, stored)
-	return g.present(e, stored), nil
+	return g.answer(e, stored, patch), nil
 }
 
 // Delete removes a record and what cascades from it; false where there was none.
@@ -321,7 +322,7 @@ func (g *Gateway) takeTTL(e *schema.Entity, in, base schema.Record) (any, error)
 	case n < 0 || n > 100_000_000:
 		return nil, violated(schema.Violations{"ttl": "value should be between 0 and 100000000"})
 	default:
-		return float64(g.deps.Clock.Now().Unix()) + n, nil
+		return g.now() + n, nil
 	}
 }
 
@@ -352,6 +353,15 @@ func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
 	return record.Show(g.exported(e, r))
 }
 
+// answer is present of a record that was just stored from input: its ttl is what was given.
+func (g *Gateway) answer(e *schema.Entity, stored, input schema.Record) schema.Record {
+	out := g.present(e, stored)
+	if n, ok := input["ttl"].(float64); ok && out["ttl"] != nil {
+		out["ttl"] = n
+	}
+	return out
+}
+
 // exported returns a record with what is not stored with it.
 func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	at, expires := r[expiresField].(float64)
@@ -361,7 +371,8 @@ func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	out := maps.Clone(r)
 	if expires {
 		delete(out, expiresField)
-		out["ttl"] = max(at-float64(g.deps.Clock.Now().Unix()), 0)
+		left := math.Round((at - g.now()) * 1000) // milliseconds, which a float64 of seconds has not exactly
+		out["ttl"] = max(math.Floor(left/1000), 0)
 	}
 	if e.Labels != nil {
 		out[e.Labels.Field.Name] = g.labels(g.deps.Store.Snapshot(), e, r["id"].(string))

@@ -205,7 +205,12 @@ func splitTarget(s string) (host string, port int, ok bool) {
 	return host, port, hostForm.MatchString(host) && !strings.Contains(host, "*")
 }
 
+// joinTarget returns a target in the form that is stored. IPv6 addresses are written in full,
+// as Kong does: clients such as decK compare them with what they sent.
 func joinTarget(host string, port int) string {
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = a.StringExpanded()
+	}
 	return bracket(host) + ":" + strconv.Itoa(port)
 }
 

@@ -173,8 +173,8 @@ func (p *proxy) check(body object) (name string, stream bool, wrong string) {
 	}
 	stream = stream || p.streaming == "always"
 	if p.model.route != preserve {
-		body["model"], _ = json.Marshal(name) // strings and booleans alone
-		body["stream"], _ = json.Marshal(stream)
+		body["model"], _ = gateway.EncodeJSON(name) // strings and booleans alone
+		body["stream"], _ = gateway.EncodeJSON(stream)
 	}
 	return name, stream, ""
 }
@@ -200,6 +200,6 @@ func (p *proxy) Close(context.Context) error {
 }
 
 func refuse(x *gateway.Exchange, status int, message string) {
-	body, _ := json.Marshal(schema.Record{"error": schema.Record{"message": message}}) // strings alone
+	body, _ := gateway.EncodeJSON(schema.Record{"error": schema.Record{"message": message}}) // strings alone
 	x.Respond(status, body, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 }

@@ -64,6 +64,9 @@ func (w *world) post(target, body string, header ...string) (status int, answer 
 	if cc := r.Header.Get("Cache-Control"); cc != "no-store" || r.Header.Get("Pragma") != "no-cache" {
 		w.t.Errorf("%s: may be cached: %q", target, cc)
 	}
+	if strings.Contains(r.Body, `\u0026`) {
+		w.t.Errorf("%s: %s", target, r.Body)
+	}
 	return r.Status, answer, r
 }
 
