@@ -72,7 +72,7 @@ func (g *Gateway) Create(ctx context.Context, e *schema.Entity, r schema.Record)
 		return nil, err
 	}
 	g.tell(ctx, e, nil, stored)
-	return g.answer(e, stored, r), nil
+	return g.present(e, stored), nil
 }
 
 // Replace stores a record under key, which is an id or an endpoint key, whether there is
@@ -128,7 +128,7 @@ func (g *Gateway) Replace(ctx context.Context, e *schema.Entity, key string, r s
 		return nil, err
 	}
 	g.tell(ctx, e, before, stored)
-	return g.answer(e, stored, r), nil
+	return g.present(e, stored), nil
 }
 
 // Patch changes the given fields of a record.
@@ -161,7 +161,7 @@ func (g *Gateway) Patch(ctx context.Context, e *schema.Entity, key string, patch
 		return nil, err
 	}
 	g.tell(ctx, e, before, stored)
-	return g.answer(e, stored, patch), nil
+	return g.present(e, stored), nil
 }
 
 // Delete removes a record and what cascades from it; false where there was none.
@@ -353,15 +353,6 @@ func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
 	return record.Show(g.exported(e, r))
 }
 
-// answer is present of a record that was just stored from input: its ttl is what was given.
-func (g *Gateway) answer(e *schema.Entity, stored, input schema.Record) schema.Record {
-	out := g.present(e, stored)
-	if n, ok := input["ttl"].(float64); ok && out["ttl"] != nil {
-		out["ttl"] = n
-	}
-	return out
-}
-
 // exported returns a record with what is not stored with it.
 func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	at, expires := r[expiresField].(float64)
@@ -371,8 +362,8 @@ func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	out := maps.Clone(r)
 	if expires {
 		delete(out, expiresField)
-		left := math.Round((at - g.now()) * 1000) // milliseconds, which a float64 of seconds has not exactly
-		out["ttl"] = max(math.Floor(left/1000), 0)
+		left := math.Round((at - g.now()) * 1000)   // milliseconds, which a float64 of seconds has not exactly
+		out["ttl"] = max(math.Ceil(left/1000)-1, 0) // as in Kong, some time has passed, however little
 	}
 	if e.Labels != nil {
 		out[e.Labels.Field.Name] = g.labels(g.deps.Store.Snapshot(), e, r["id"].(string))
