@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -156,7 +157,22 @@ func TestDeclarativeCommands(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("_format_version: \"3.0\"\nroutes:\n- name: r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := run(t, nil, plat.Program(), "gate", "check", broken); err == nil || !strings.Contains(out, "must set one of 'methods'") {
+	for _, args := range [][]string{
+		{"gate", "check", broken}, {"gate", "import", "--data", first.Dir, broken},
+		{"serve", "--data", t.TempDir(), "--port-base", strconv.Itoa(plat.FreePorts(t))},
+	} {
+		env := []string{"SLUICE_KONG_DATABASE=off", "SLUICE_KONG_DECLARATIVE_CONFIG=" + broken}
+		out, err := run(t, env, plat.Program(), args...)
+		if err == nil || !strings.Contains(out, broken+`:3: routes "r": must set one of 'methods'`) || !strings.Contains(out, broken+" is refused; nothing was changed") || strings.Contains(out, "null") {
+			t.Errorf("%v: %v %s", args, err, out)
+		}
+	}
+	unknown := filepath.Join(t.TempDir(), "unknown.yml")
+	if err := os.WriteFile(unknown, []byte("_format_version: \"3.0\"\nplugins:\n- id: 4e0f5cd4-90f1-4ad8-b0e3-4a62ba1fba2b\n  name: nope\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, nil, plat.Program(), "gate", "import", "--data", first.Dir, unknown); err == nil ||
+		!strings.Contains(out, unknown+`:4: plugins "nope" (id 4e0f5cd4-90f1-4ad8-b0e3-4a62ba1fba2b): name: plugin 'nope' not enabled`) || !strings.Contains(out, "there are acl, acme") {
 		t.Errorf("%v %s", err, out)
 	}
 }

@@ -172,6 +172,13 @@ func exitCode(err error) int {
 	if e, ok := errors.AsType[exit](err); ok {
 		return int(e)
 	}
+	if bad, ok := errors.AsType[*node.InvalidFile](err); ok {
+		for _, line := range bad.Lines {
+			fmt.Fprintln(os.Stderr, line)
+		}
+		fmt.Fprintf(os.Stderr, "sluice: %s is refused; nothing was changed\n", bad.Name)
+		return 1
+	}
 	fmt.Fprintln(os.Stderr, "sluice:", oneLine(err))
 	return 1
 }

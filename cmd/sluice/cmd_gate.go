@@ -17,6 +17,7 @@ import (
 
 	"sluice.dev/sluice/internal/base/handout"
 	"sluice.dev/sluice/internal/node"
+	"sluice.dev/sluice/internal/service/gateway"
 )
 
 func gateCommand() *cobra.Command {
@@ -43,7 +44,7 @@ func gateCheckCommand() *cobra.Command {
 				return err
 			}
 			defer text.Close()
-			n, err := node.Check(cmd.Context(), text)
+			n, err := node.Check(cmd.Context(), shown(args[0]), text)
 			if err != nil {
 				return err
 			}
@@ -70,7 +71,7 @@ func gateImportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.load(cmd, body, replace, dry)
+			return a.load(cmd, shown(args[0]), body, replace, dry)
 		},
 	}
 	a.flags(c)
@@ -107,6 +108,14 @@ func open(cmd *cobra.Command, path string) (io.ReadCloser, error) {
 	return os.Open(path)
 }
 
+// shown is the name of a file in messages.
+func shown(path string) string {
+	if path == "-" {
+		return "standard input"
+	}
+	return path
+}
+
 // tokenVariable holds the token of an Admin API.
 const tokenVariable = "SLUICE_ADMIN_TOKEN"
 
@@ -121,8 +130,8 @@ func (a *admin) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.url, "admin-url", "", "URL of the node's Admin API, where its data directory is not at hand")
 }
 
-// load sends a declarative document and prints what became of it.
-func (a *admin) load(cmd *cobra.Command, body []byte, replace, dry bool) error {
+// load sends the declarative document of a name and prints what became of it.
+func (a *admin) load(cmd *cobra.Command, name string, body []byte, replace, dry bool) error {
 	args := url.Values{}
 	if replace {
 		args.Set("replace", "1")
@@ -131,6 +140,11 @@ func (a *admin) load(cmd *cobra.Command, body []byte, replace, dry bool) error {
 		args.Set("dry_run", "1")
 	}
 	out, err := a.call(cmd.Context(), http.MethodPost, "/import?"+args.Encode(), body)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		if told := node.ExplainProblems(name, body, refused.problems); told != nil {
+			return told
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -166,6 +180,14 @@ func (a *admin) call(ctx context.Context, method, path string, body []byte) ([]b
 // adminTimeout bounds one call; a large configuration takes seconds.
 const adminTimeout = 5 * time.Minute
 
+// refusal is an answer of the Admin API that says what is wrong.
+type refusal struct {
+	message  string
+	problems []gateway.Problem // with a declarative document
+}
+
+func (r *refusal) Error() string { return r.message }
+
 func adminCall(ctx context.Context, client *http.Client, method, url string, body []byte, token string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -189,9 +211,12 @@ func adminCall(ctx context.Context, client *http.Client, method, url string, bod
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		var said struct{ Message string }
+		var said struct {
+			Message  string
+			Problems []gateway.Problem
+		}
 		if json.Unmarshal(out, &said) == nil && said.Message != "" {
-			return nil, errors.New(said.Message)
+			return nil, &refusal{said.Message, said.Problems}
 		}
 		return nil, fmt.Errorf("%s %s: %s", method, req.URL.Redacted(), resp.Status)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 func importKongCommand() *cobra.Command {
 	var a admin
 	var from string
+	var without []string
 	var replace, dry bool
 	c := &cobra.Command{
 		Use:   "kong --admin-url URL",
@@ -37,16 +39,22 @@ SLUICE_ADMIN_TOKEN.`,
 			if err != nil {
 				return err
 			}
+			leaveOut(doc, without)
 			body, err := json.Marshal(doc)
 			if err != nil {
 				return err
 			}
-			return a.load(cmd, body, replace, dry)
+			err = a.load(cmd, from, body, replace, dry)
+			if bad, ok := errors.AsType[*node.InvalidFile](err); ok && strings.Contains(bad.Error(), "not enabled") {
+				bad.Lines = append(bad.Lines, from+": --without-plugin NAME leaves out a plugin that is not served here")
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&from, "admin-url", "", "URL of Kong's Admin API")
 	c.Flags().StringVar(&a.data, "data", node.Defaults().Data, "data directory of the node")
 	c.Flags().StringVar(&a.url, "to", "", "URL of the node's Admin API, where its data directory is not at hand")
+	c.Flags().StringSliceVar(&without, "without-plugin", nil, "leave out the plugins of a name; may be repeated")
 	c.Flags().BoolVar(&replace, "replace", false, "remove what Kong does not have")
 	c.Flags().BoolVar(&dry, "dry-run", false, "change nothing, but say what would be")
 	_ = c.MarkFlagRequired("admin-url") // the flag exists
@@ -63,6 +71,16 @@ var kongCollections = map[string]string{
 	"certificates": "/certificates", "snis": "/snis", "ca_certificates": "/ca_certificates", "vaults": "/vaults", "key_sets": "/key-sets", "keys": "/keys",
 	"keyauth_credentials": "/key-auths", "basicauth_credentials": "/basic-auths", "jwt_secrets": "/jwts", "hmacauth_credentials": "/hmac-auths",
 	"acls": "/acls", "oauth2_credentials": "/oauth2", "oauth2_tokens": "/oauth2_tokens", "mtls_auth_credentials": "/mtls-auths",
+}
+
+// leaveOut drops the plugins of some names.
+func leaveOut(doc map[string]any, names []string) {
+	if all, ok := doc["plugins"].([]map[string]any); ok {
+		doc["plugins"] = slices.DeleteFunc(all, func(p map[string]any) bool {
+			name, _ := p["name"].(string)
+			return slices.Contains(names, name)
+		})
+	}
 }
 
 // optional are those that a Kong may lack, or not list.

@@ -25,6 +25,16 @@ func ListenStreams(value string) error {
 	return f.listen(c)
 }
 
+// KongSettings returns what GET / of the Admin API shows of a configuration.
+func KongSettings(edit func(c *Config)) (map[string]any, error) {
+	c := Defaults()
+	edit(c)
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	return c.kongSettings(), nil
+}
+
 // Kinds returns every kind of plugin a node has.
 func Kinds(log *slog.Logger) []gateway.Plugin {
 	return newObservers(log).with(kinds(), collector.New(collector.Deps{}))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
@@ -108,8 +107,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 	}
 	f.kong = kong.New(
 		kong.Config{Token: c.Kong.AdminToken, ReadToken: c.Kong.ReadToken, Closed: c.Kong.AdminAuth || !Loopback(c.Kong.AdminHost), DBLess: c.dbless(), Hostname: hostname, NodeID: s.observers.nodeID, Started: b.clock.Now(),
-			Settings: map[string]any{"database": map[bool]string{true: "off", false: "postgres"}[c.dbless()], "router_flavor": c.Gate.RouterFlavor, "role": "traditional",
-				"proxy_listen": []string{c.address(c.Ports.Proxy), c.address(c.Ports.ProxyTLS) + " ssl"}, "stream_listen": slices.Collect(listed(c.Gate.StreamListen)), "admin_listen": []string{c.address(c.Ports.KongAdmin)}}},
+			Settings: c.kongSettings()},
 		kong.Deps{Gateway: s.gateway, References: s.references, Log: b.log, LogLevel: level,
 			Identify: adminIdentity{kong.ServiceName, credentials{s.iam}, awswire.NewSignatures(credentials{s.iam}, b.clock.Now)}.identify,
 			Authorize: func(ctx context.Context, action name.Action, path string) error {

@@ -16,7 +16,6 @@ import (
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/audit"
 	"sluice.dev/sluice/internal/service/gateway"
-	"sluice.dev/sluice/internal/service/gateway/declarative"
 	"sluice.dev/sluice/internal/service/gateway/plugin/collector"
 	"sluice.dev/sluice/internal/service/gateway/plugin/lua"
 	"sluice.dev/sluice/internal/service/gateway/plugin/wasm"
@@ -78,7 +77,8 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		return nil
 	}
 	if text := c.Kong.DeclarativeText; text != "" {
-		return declare(ctx, s.gateway, "kong.declarative_config_string", []byte(text))
+		_, err := declare(ctx, s.gateway, "kong.declarative_config_string", []byte(text), gateway.ApplyOptions{Replace: true})
+		return err
 	}
 	if c.Kong.Declarative == "" {
 		return nil
@@ -114,22 +114,6 @@ func openDBLess(ctx context.Context, path string, key [32]byte, log *slog.Logger
 	return store.Open(ctx, store.Config{URL: "sqlite://" + path, Key: key, Clock: clock.System{}, Log: log})
 }
 
-// declare makes a text the whole configuration of a gateway.
-func declare(ctx context.Context, g *gateway.Gateway, from string, text []byte) error {
-	doc, err := declarative.Parse(text)
-	if err != nil {
-		return config.Invalid.Wrap(err, "%s", from)
-	}
-	d, err := g.Declare(doc)
-	if err == nil {
-		_, err = g.Apply(ctx, d, gateway.ApplyOptions{Replace: true})
-	}
-	if err != nil {
-		return config.Invalid.Wrap(err, "%s", from)
-	}
-	return nil
-}
-
 // watched is a declarative file that is read again when it changes.
 type watched struct {
 	path    string
@@ -149,7 +133,8 @@ func (w *watched) load(ctx context.Context) error {
 	if err != nil {
 		return config.Invalid.Wrap(err, "kong.declarative_config")
 	}
-	return declare(ctx, w.gateway, w.path, text)
+	_, err = declare(ctx, w.gateway, w.path, text, gateway.ApplyOptions{Replace: true})
+	return err
 }
 
 // lookAgain is how often a declarative file is looked at.
@@ -171,20 +156,30 @@ func (w *watched) run(ctx context.Context) error {
 			continue // one that is being replaced may be missing for a moment
 		}
 		if err := w.load(ctx); err != nil {
-			w.log.Error("the declarative configuration is refused; the one before stays in force", "file", w.path, "err", err)
+			w.refused(err)
 		} else {
 			w.log.Info("the declarative configuration was read again", "file", w.path)
 		}
 	}
 }
 
-// Check reads a declarative configuration and reports what is wrong with it. Nothing runs.
-func Check(ctx context.Context, text io.Reader) (records int, err error) {
-	raw, err := io.ReadAll(text)
-	if err != nil {
-		return 0, err
+// refused logs why a file is refused, one record for each problem.
+func (w *watched) refused(err error) {
+	const message = "the declarative configuration is refused; the one before stays in force"
+	bad, ok := errors.AsType[*InvalidFile](err)
+	if !ok {
+		w.log.Error(message, "file", w.path, "err", err)
+		return
 	}
-	doc, err := declarative.Parse(raw)
+	for _, line := range bad.Lines {
+		w.log.Error(message, "file", w.path, "problem", line)
+	}
+}
+
+// Check reads the declarative configuration of a name and reports what is wrong with it.
+// Nothing runs.
+func Check(ctx context.Context, name string, text io.Reader) (records int, err error) {
+	raw, err := io.ReadAll(text)
 	if err != nil {
 		return 0, err
 	}
@@ -205,10 +200,5 @@ func Check(ctx context.Context, text io.Reader) (records int, err error) {
 		return 0, fmt.Errorf("opening a gateway to check with: %w", err)
 	}
 	defer g.Close()
-	d, err := g.Declare(doc)
-	if err != nil {
-		return 0, err
-	}
-	_, err = g.Apply(ctx, d, gateway.ApplyOptions{Replace: true, DryRun: true})
-	return d.Len(), err
+	return declare(ctx, g, name, raw, gateway.ApplyOptions{Replace: true, DryRun: true})
 }

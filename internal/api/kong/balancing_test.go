@@ -66,8 +66,8 @@ func TestTargetEntity(t *testing.T) {
 	a.must(201, "POST", "/upstreams", "name=u")
 	other := a.must(201, "POST", "/upstreams", "name=other")
 	for given, want := range map[string]string{
-		"10.0.0.1": "10.0.0.1:8000", "10.0.0.2:81": "10.0.0.2:81", "Web.Internal": "web.internal:8000", "::1": "[::1]:8000",
-		"[fe80::1]:9": "[fe80::1]:9",
+		"10.0.0.1": "10.0.0.1:8000", "10.0.0.2:81": "10.0.0.2:81", "Web.Internal": "web.internal:8000", "::1": "[0000:0000:0000:0000:0000:0000:0000:0001]:8000",
+		"[fe80::1]:9": "[fe80:0000:0000:0000:0000:0000:0000:0001]:9", "[2001:DB8::A:1]:80": "[2001:0db8:0000:0000:0000:0000:000a:0001]:80",
 	} {
 		if got := a.must(201, "POST", "/upstreams/u/targets", `{"target":"`+given+`"}`); got["target"] != want || got["weight"] != 100.0 {
 			t.Errorf("%s became %v", given, got)

@@ -156,7 +156,7 @@ func TestAuthorities(t *testing.T) {
 	}
 	id := made["id"].(string)
 	a.must(201, "POST", "/services", body(t, map[string]any{"name": "s", "url": "https://h", "tls_verify": true, "tls_verify_depth": 1, "ca_certificates": []any{id}}))
-	if got := a.must(400, "DELETE", "/ca_certificates/"+id, ""); got["code"] != 15.0 || got["message"] != "ca certificate "+id+" is still referenced by services" {
+	if got := a.must(400, "DELETE", "/ca_certificates/"+id, ""); got["code"] != 19.0 || got["message"] != "ca certificate "+id+" is still referenced by services" {
 		t.Errorf("%v", got)
 	}
 	a.must(204, "DELETE", "/services/s", "")

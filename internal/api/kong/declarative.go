@@ -212,6 +212,9 @@ func (a *api) apply(r *request, d *gateway.Declaration, o gateway.ApplyOptions) 
 func (a *api) misfits(r *request, err error) answer {
 	ans := a.refused(r, err)
 	refused, ok := errors.AsType[*gateway.Error](err)
+	if body, is := ans.body.(map[string]any); ok && is && r.URL.Path == "/import" {
+		body["problems"] = a.gw.Problems(refused)
+	}
 	if !ok || r.URL.Query().Get("flatten_errors") != "1" {
 		return ans
 	}

@@ -25,7 +25,7 @@ var codes = map[*fault.Reason]code{
 	gateway.InvalidOptions:     {11, "invalid options", http.StatusBadRequest},
 	gateway.InvalidDeclaration: {14, "invalid declarative configuration", http.StatusBadRequest},
 	gateway.UnresolvedName:     {13, "foreign keys unresolved", http.StatusBadRequest},
-	gateway.ReferencedByOthers: {15, "referenced by others", http.StatusBadRequest},
+	gateway.ReferencedByOthers: {19, "referenced by others", http.StatusBadRequest},
 }
 
 // invalidSize is Kong's code for a page size; it has no Reason, since sizes are a matter

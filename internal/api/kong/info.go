@@ -168,6 +168,10 @@ func (a *api) schemas(path []string) endpoint {
 		return endpoint{http.MethodPost: func(r *request) answer { return a.validate(r, path[1]) }}
 	case len(path) == 3 && path[1] == "plugins":
 		return get(func(*request) answer { return a.pluginSchema(path[2], false) })
+	case len(path) == 2 && path[1] == "tags":
+		return get(func(*request) answer {
+			return ok(map[string]any{"fields": gateway.TagRecord().DescribeFields(), "entity_checks": []any{}})
+		})
 	case len(path) == 2:
 		return get(func(*request) answer {
 			e, found := a.gw.Entity(path[1])
@@ -189,7 +193,12 @@ func (a *api) pluginSchema(name string, configOnly bool) answer {
 		return message(http.StatusNotFound, "No plugin named '"+name+"'")
 	}
 	if configOnly {
-		return ok(map[string]any{"fields": record.Field("config").DescribeFields()})
+		config := record.Field("config")
+		body := map[string]any{"fields": config.DescribeFields()}
+		if len(config.Shorthands) > 0 {
+			body["shorthand_fields"] = config.DescribeShorthands()
+		}
+		return ok(body)
 	}
 	fields := []any{}
 	for _, f := range record.Fields {

@@ -2,7 +2,6 @@ package kong
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -151,7 +150,7 @@ func (a *api) write(w http.ResponseWriter, start time.Time, ans answer, withBody
 	if ans.body != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		var err error
-		if out, err = json.Marshal(ans.body); err != nil {
+		if out, err = gateway.EncodeJSON(ans.body); err != nil {
 			a.deps.Log.Error("encoding an answer of the Admin API", "err", err)
 			ans.status, out = http.StatusInternalServerError, []byte(`{"message":"An unexpected error occurred"}`)
 		}

@@ -328,7 +328,9 @@ func TestCredentials(t *testing.T) {
 	if _, there := k["updated_at"]; there {
 		t.Error("credentials have no updated_at")
 	}
-	a.must(201, "POST", "/consumers/alice/key-auth", "key=mine&ttl=60")
+	if made := a.must(201, "POST", "/consumers/alice/key-auth", "key=mine&ttl=60"); made["ttl"] != 59.0 {
+		t.Errorf("%v", made)
+	}
 	if got := a.must(200, "GET", "/key-auths/mine/consumer", ""); got["id"] != c["id"] {
 		t.Errorf("%v", got)
 	}

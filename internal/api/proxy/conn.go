@@ -253,7 +253,7 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	} else {
 		x.SetSource(nil, 0)
 	}
-	if c.head.Method == "CONNECT" {
+	if isUnserved(c.head.Method) {
 		x.FailPlain(405, "Method not allowed")
 	} else {
 		p.gw.Access(x)
@@ -273,6 +273,10 @@ func (p *Proxy) request(c *clientConn) (keep bool) {
 	}
 	return c.settle()
 }
+
+// isUnserved reports whether a method is refused whatever the routes say: CONNECT, and TRACE,
+// which would show a page the headers that it must not see.
+func isUnserved(method string) bool { return method == "CONNECT" || method == "TRACE" }
 
 // reset ends the connection so that the client cannot take a cut answer for a whole one.
 func (c *clientConn) reset() {

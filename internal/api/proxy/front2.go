@@ -67,10 +67,23 @@ func (w *answer2) head() bool {
 func (w *answer2) begin(status int, length int64, fields func(add func(name, value string))) error {
 	w.begun = true
 	w.ended = length == 0 || status == 204 || status == 304 || w.head()
+	keep := w.x.Logged()
+	if keep {
+		w.x.SetSent(nil)
+	}
 	return w.s.SendHead(status, w.ended, func(h *http2.Head) {
-		fields(func(name, value string) { writeField(h, name, value) })
+		fields(func(name, value string) {
+			if keep {
+				w.x.AddSent(name, value)
+			}
+			writeField(h, name, value)
+		})
 		if length >= 0 && status != 204 && status != 304 {
-			h.Once("content-length", strconv.FormatInt(length, 10))
+			n := strconv.FormatInt(length, 10)
+			if keep {
+				w.x.AddSent("content-length", n)
+			}
+			h.Once("content-length", n)
 		}
 	})
 }

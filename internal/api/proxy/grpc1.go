@@ -48,7 +48,9 @@ func (w *answer1) begin(status int, length int64, fields func(add func(name, val
 	default:
 		c.closing = true
 	}
-	return c.write(w.x, append(c.appendConnection(out), "\r\n"...))
+	out = append(c.appendConnection(out), "\r\n"...)
+	keepHead(w.x, out)
+	return c.write(w.x, out)
 }
 
 // Write implements io.Writer.

@@ -281,6 +281,9 @@ func TestSmuggling(t *testing.T) {
 		"long target":     {"GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", "414"},
 		"large head":      {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 40000) + "\r\n\r\n", "431"},
 		"CONNECT":         {"CONNECT a:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405"},
+		"TRACE":           {"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405"},
+		"lower case":      {"get / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "400"},
+		"digit in method": {"M2 / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "400"},
 		"version":         {"GET / HTTP/1.3\r\nHost: a\r\n\r\n", "505"},
 	} {
 		got := r.raw(c.first + second)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -50,7 +51,7 @@ func (c *clientConn) reply(x *gateway.Exchange) {
 		out = c.appendConnection(out)
 	}
 	out = append(out, "\r\n"...)
-	x.Times.HeadOut = len(out)
+	keepHead(x, out)
 	if c.head.Method != "HEAD" {
 		out = append(out, body...)
 		x.Times.BytesOut = int64(len(body))
@@ -76,6 +77,17 @@ func (p *Proxy) finishReply(x *gateway.Exchange) {
 	p.gw.HeaderFilter(x)
 	if x.FiltersBody() && x.Response.Stream == nil {
 		x.Response.Body = p.gw.BodyFilter(x, x.Response.Body, true)
+	}
+}
+
+// keepHead keeps the head that is sent for the log: out is a head of HTTP/1 with its empty line.
+func keepHead(x *gateway.Exchange, out []byte) {
+	x.Times.HeadOut = len(out)
+	if !x.Logged() {
+		return
+	}
+	if at := bytes.Index(out, []byte("\r\n")); at >= 0 { // behind the status line
+		x.SetSent(out[at+2 : len(out)-2])
 	}
 }
 

@@ -39,7 +39,7 @@ func (p *Proxy) serveHTTP2(client *clientConn, s *http2.Stream) {
 	switch refuse := fillExchange2(x, s, client); {
 	case refuse != 0:
 		x.FailPlain(refuse, badRequestText(refuse))
-	case x.Request.Method == http.MethodConnect:
+	case isUnserved(x.Request.Method):
 		x.FailPlain(405, "Method not allowed")
 	default:
 		p.gw.Access(x)
@@ -95,7 +95,7 @@ func fillExchange2(x *gateway.Exchange, s *http2.Stream, client *clientConn) (re
 	if r.Method == http.MethodConnect {
 		target = "/"
 	}
-	good := gateway.ValidName(r.Method) && http1.ValidHost(r.Authority) && http1.ValidOrigin(target) // not "*": no route is for the server itself
+	good := http1.ValidMethod(r.Method) && http1.ValidHost(r.Authority) && http1.ValidOrigin(target) // not "*": no route is for the server itself
 	if !gateway.SetTarget(q, target, x.Conn.ServerPort) || !good {
 		return 400
 	}
@@ -330,7 +330,7 @@ func (p *Proxy) relay2(w answerer, x *gateway.Exchange, a answer, moved func()) 
 	}
 	p.gw.HeaderFilter(x)
 	filters := x.FiltersBody() && !w.head()
-	if filters {
+	if x.FiltersBody() || x.BuffersResponse() && w.head() {
 		length = -1
 	}
 	err := w.begin(x.Response.Status, length, func(add func(name, value string)) { answerFields(x, add) })

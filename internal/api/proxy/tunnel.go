@@ -18,6 +18,7 @@ func (p *Proxy) upgrade(c *clientConn, x *gateway.Exchange, uc *upstreamConn) er
 	p.gw.HeaderFilter(x)
 	out := c.appendAnswer(c.out[:0], x, &uc.head)
 	out = append(out, "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"...)
+	keepHead(x, out)
 	out = append(out, uc.Window()...)
 	c.closing, c.tunnel = true, true
 	if err := c.write(x, out); err != nil {

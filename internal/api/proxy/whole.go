@@ -53,6 +53,7 @@ func (p *Proxy) relayWhole(c *clientConn, x *gateway.Exchange, uc *upstreamConn)
 	out = strconv.AppendInt(out, int64(len(body)), 10)
 	out = append(out, "\r\n"...)
 	out = append(c.appendConnection(out), "\r\n"...)
+	keepHead(x, out)
 	out = append(out, body...)
 	x.Times.BytesOut = int64(len(body))
 	c.write(x, out)
@@ -72,6 +73,7 @@ func (c *clientConn) replyStream(x *gateway.Exchange, head []byte) {
 		c.closing = true
 	}
 	head = append(c.appendConnection(head), "\r\n"...)
+	keepHead(x, head)
 	if c.write(x, head) != nil || c.head.Method == "HEAD" {
 		return
 	}

@@ -553,8 +553,14 @@ func TestHTTP2Edges(t *testing.T) {
 	if code, body, _, err := do("OPTIONS", "*"); code != 400 {
 		t.Errorf("OPTIONS *: %d %q %v", code, body, err)
 	}
-	if code, body, _, err := do("CONNECT", ""); code != 405 {
-		t.Errorf("CONNECT: %d %q %v", code, body, err)
+	for method, want := range map[string]int{"CONNECT": 405, "TRACE": 405, "get": 400} {
+		path := "/a"
+		if method == "CONNECT" {
+			path = ""
+		}
+		if code, body, _, err := do(method, path); code != want {
+			t.Errorf("%s: %d %q %v", method, code, body, err)
+		}
 	}
 	if code, _, h, err := do("GET", "/304"); code != 304 || h.Get("Content-Length") != "" || h.Get("Etag") != "x" {
 		t.Errorf("304: %d %v %v", code, h, err)

@@ -18,6 +18,8 @@ type Misfit struct {
 	Index      int
 	Record     schema.Record
 	Violations schema.Violations
+	Path       []any // in the document: names, and indices from 0
+	derived    bool  // the document gives the record no id
 }
 
 func declarationError(whole schema.Violations, misfits []Misfit) *Error {
@@ -181,7 +183,7 @@ func (a *applying) put(e *schema.Entity) error {
 	for i, r := range a.records[e.Name] {
 		id := strings.ToLower(str(r["id"]))
 		if seen[id] {
-			a.misfits = append(a.misfits, Misfit{e.Name, i, r, schema.Violations{schema.EntityKey: []any{declaredTwice(e, r)}}})
+			a.misfits = append(a.misfits, a.misfit(e, i, schema.Violations{schema.EntityKey: []any{declaredTwice(e, r)}}))
 			continue
 		}
 		seen[id] = true
@@ -213,7 +215,7 @@ func (a *applying) put(e *schema.Entity) error {
 			}
 			bad = schema.Violations{schema.EntityKey: []any{message}}
 		}
-		a.misfits = append(a.misfits, Misfit{e.Name, i, r, bad})
+		a.misfits = append(a.misfits, a.misfit(e, i, bad))
 	}
 	return nil
 }
@@ -278,7 +280,7 @@ func (g *Gateway) Export() schema.Record {
 				continue
 			}
 			out := schema.Record{}
-			for name, v := range g.present(e, *r) {
+			for name, v := range g.exported(e, *r) {
 				if v == nil || e.Labels != nil && name == e.Labels.Field.Name {
 					continue
 				}

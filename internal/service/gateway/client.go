@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +44,28 @@ func (x *Exchange) ForwardedHost() string {
 		return h
 	}
 	return x.Request.Host
+}
+
+// ForwardedAuthority returns the host that the client named with its port. The port that the
+// protocol has by default is left out.
+func (x *Exchange) ForwardedAuthority() string {
+	f := &x.Request.Forwarded
+	authority := x.Request.Authority
+	if f.Host != "" {
+		authority = f.Host
+	}
+	host, port := splitAuthority(authority)
+	if p, err := strconv.ParseUint(f.Port, 10, 16); err == nil {
+		port = int(p)
+	}
+	byDefault := 80
+	if x.clientSecure() {
+		byDefault = 443
+	}
+	if port == 0 || port == byDefault {
+		return host
+	}
+	return host + ":" + strconv.Itoa(port)
 }
 
 // clientSecure reports whether the client spoke TLS, as far as is known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -186,13 +187,14 @@ func (g *Gateway) Delete(ctx context.Context, e *schema.Entity, key string) (exi
 	return existed, err
 }
 
-// Validate checks a record as Create would, without storing it.
+// Validate checks a record as Create would, without storing it. As in Kong, a reference must
+// have its primary key: nothing is looked up by name.
 func (g *Gateway) Validate(e *schema.Entity, r schema.Record) error {
 	view, in := g.deps.Store.Snapshot(), maps.Clone(r)
 	if _, err := g.takeLabels(view, e, in, ""); err != nil {
 		return err
 	}
-	_, err := g.complete(view, e, in, nil)
+	_, err := g.complete(nil, e, in, nil)
 	return err
 }
 
@@ -206,7 +208,7 @@ func (g *Gateway) change(ctx context.Context, fn func(tx *store.Tx) error) error
 }
 
 // complete makes a full, valid record of a client's input. base is the record a patch is
-// for, nil otherwise. Input is not modified.
+// for, nil otherwise. With r nil, nothing stored is looked at. Input is not modified.
 func (g *Gateway) complete(r store.Reader, e *schema.Entity, input, base schema.Record) (schema.Record, error) {
 	return g.completed(r, e, input, base, false)
 }
@@ -234,7 +236,7 @@ func (g *Gateway) completed(r store.Reader, e *schema.Entity, input, base schema
 	if err != nil {
 		return nil, err
 	}
-	if err := g.resolveNames(r, e, in); err != nil {
+	if err := g.resolveKeys(r, e, in); err != nil {
 		return nil, err
 	}
 	whole := in
@@ -320,36 +322,8 @@ func (g *Gateway) takeTTL(e *schema.Entity, in, base schema.Record) (any, error)
 	case n < 0 || n > 100_000_000:
 		return nil, violated(schema.Violations{"ttl": "value should be between 0 and 100000000"})
 	default:
-		return float64(g.deps.Clock.Now().Unix()) + n, nil
+		return g.now() + n, nil
 	}
-}
-
-// resolveNames replaces {"name": …} in foreign fields by the id.
-func (g *Gateway) resolveNames(r store.Reader, e *schema.Entity, in schema.Record) error {
-	bad := schema.Violations{}
-	for _, f := range e.Record.Fields {
-		ref, ok := in[f.Name].(schema.Record)
-		to := g.entities[f.Reference]
-		if f.Kind != schema.Foreign || !ok || to == nil || to.EndpointKey == "" || ref["id"] != nil {
-			continue
-		}
-		key, ok := ref[to.EndpointKey].(string)
-		if !ok || len(ref) != 1 {
-			continue
-		}
-		id, _, ok := g.lookup(r, to, to.EndpointKey, key)
-		if !ok {
-			bad[f.Name] = schema.Violations{to.EndpointKey: "the foreign key cannot be resolved with '" +
-				lua(ref) + "' for an existing '" + to.Name + "' entity"}
-			continue
-		}
-		in[f.Name] = schema.Record{"id": id}
-	}
-	if len(bad) == 0 {
-		return nil
-	}
-	msg := strings.Replace(bad.String(), "schema violation", "foreign key unresolved", 1)
-	return &Error{reason: UnresolvedName, Message: strings.Replace(msg, "foreign key unresolved (", "foreign keys unresolved (", 1), Fields: bad}
 }
 
 func (g *Gateway) write(tx *store.Tx, e *schema.Entity, r schema.Record, insert bool) error {
@@ -370,6 +344,17 @@ func (g *Gateway) write(tx *store.Tx, e *schema.Entity, r schema.Record, insert 
 // present returns a record as clients see it. Stored records are shared, so it is a copy
 // where anything differs.
 func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
+	record := e.Record
+	if e.Variant != nil {
+		if of, _, wrong := e.Variant(r); wrong == "" {
+			record = of
+		}
+	}
+	return record.Show(g.exported(e, r))
+}
+
+// exported returns a record with what is not stored with it.
+func (g *Gateway) exported(e *schema.Entity, r schema.Record) schema.Record {
 	at, expires := r[expiresField].(float64)
 	if !expires && e.Labels == nil {
 		return r
@@ -377,7 +362,8 @@ func (g *Gateway) present(e *schema.Entity, r schema.Record) schema.Record {
 	out := maps.Clone(r)
 	if expires {
 		delete(out, expiresField)
-		out["ttl"] = max(at-float64(g.deps.Clock.Now().Unix()), 0)
+		left := math.Round((at - g.now()) * 1000)   // milliseconds, which a float64 of seconds has not exactly
+		out["ttl"] = max(math.Ceil(left/1000)-1, 0) // as in Kong, some time has passed, however little
 	}
 	if e.Labels != nil {
 		out[e.Labels.Field.Name] = g.labels(g.deps.Store.Snapshot(), e, r["id"].(string))

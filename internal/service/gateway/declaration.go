@@ -19,10 +19,18 @@ import (
 // format: records by collection, with references resolved and an id each.
 type Declaration struct {
 	records map[string][]schema.Record
+	paths   map[string][][]any // of the records, in the document
+	derived map[string]bool    // the ids that the document does not give
 	hash    string
 	// plain says that the values are what is stored, such as hashes of passwords, and not
 	// what a client would send.
 	plain bool
+}
+
+// misfit is the i-th record of a collection, with what is wrong with it.
+func (d *Declaration) misfit(e *schema.Entity, i int, bad schema.Violations) Misfit {
+	r := d.records[e.Name][i]
+	return Misfit{Collection: e.Name, Index: i, Record: r, Violations: bad, Path: d.paths[e.Name][i], derived: d.derived[str(r["id"])]}
 }
 
 // Len returns how many records there are.
@@ -72,7 +80,8 @@ func (g *Gateway) Declare(doc schema.Record) (*Declaration, error) {
 	case !slices.Contains(formats, format):
 		bad[formatMember] = "expected one of: " + strings.Join(formats, ", ")
 	}
-	d := &declaring{g: g, legacy: format < "3.0", bad: bad, Declaration: &Declaration{records: map[string][]schema.Record{}, hash: hashOf(doc)}}
+	d := &declaring{g: g, legacy: format < "3.0", bad: bad, Declaration: &Declaration{
+		records: map[string][]schema.Record{}, paths: map[string][][]any{}, derived: map[string]bool{}, hash: hashOf(doc)}}
 	if transform, given := doc[transformMember].(bool); given {
 		d.plain = !transform
 	}
@@ -85,10 +94,10 @@ func (g *Gateway) Declare(doc schema.Record) (*Declaration, error) {
 			bad[name] = "unknown field"
 			continue
 		}
-		d.list(e, v, nil, "")
+		d.list(e, v, []any{name}, nil)
 	}
-	if len(bad) > 0 {
-		return nil, declarationError(bad, nil)
+	if len(bad) > 0 || len(d.misfits) > 0 {
+		return nil, declarationError(bad, d.misfits)
 	}
 	d.identify()
 	d.resolve()
@@ -108,40 +117,67 @@ func hashOf(doc schema.Record) string {
 // declaring is a document being read.
 type declaring struct {
 	*Declaration
-	g      *Gateway
-	legacy bool // of a format before 3.0
-	bad    schema.Violations
+	g       *Gateway
+	legacy  bool // of a format before 3.0
+	bad     schema.Violations
+	misfits []Misfit
 }
 
-// list takes the records of one collection, those of a parent where field is not empty.
-func (d *declaring) list(e *schema.Entity, v any, parent schema.Record, field string) {
+// nesting is where a record's children are.
+type nesting struct {
+	of     *schema.Entity
+	parent schema.Record
+	field  string // of the children, that points at it
+}
+
+// list takes the records of one collection, those of a parent where in is not nil.
+func (d *declaring) list(e *schema.Entity, v any, at []any, in *nesting) {
 	list, ok := v.([]any)
 	if !ok {
 		d.bad[e.Name] = "expected an array"
 		return
 	}
-	for _, v := range list {
+	for i, v := range list {
 		r, ok := v.(schema.Record)
 		if !ok {
 			d.bad[e.Name] = "expected an array of records"
 			return
 		}
 		r = maps.Clone(r)
-		if parent != nil {
-			r[field] = parent // the record itself: its id is not known yet
+		path := append(slices.Clone(at), i)
+		if in != nil {
+			if own := r[in.field]; own != nil && !in.names(own) {
+				n := len(d.records[e.Name])
+				d.misfits = append(d.misfits, Misfit{Collection: e.Name, Index: n, Record: r, Path: path, Violations: schema.Violations{in.field: "value must be null"}})
+			}
+			r[in.field] = in.parent // the record itself: its id is not known yet
 		}
 		delete(r, "_comment")
 		delete(r, "_ignore")
-		d.nested(e, r)
+		d.nested(e, r, path)
 		if d.legacy && e.Name == "routes" {
 			markExpressions(r)
 		}
 		d.records[e.Name] = append(d.records[e.Name], r)
+		d.paths[e.Name] = append(d.paths[e.Name], path)
 	}
 }
 
+// names reports whether a child's own reference is to the parent that it is nested in: of any
+// other, nobody could say which of the two counts.
+func (n *nesting) names(own any) bool {
+	ref, ok := own.(schema.Record)
+	if !ok {
+		ref = schema.Record{"id": own, n.of.EndpointKey: own}
+	}
+	same := func(field string) bool {
+		return field != "" && str(ref[field]) != "" && str(ref[field]) == str(n.parent[field])
+	}
+	return same("id") || same(n.of.EndpointKey)
+}
+
 // nested takes the children out of a record.
-func (d *declaring) nested(e *schema.Entity, r schema.Record) {
+func (d *declaring) nested(e *schema.Entity, r schema.Record, at []any) {
 	for _, child := range d.g.public {
 		v, given := r[child.Name]
 		children, isList := v.([]any)
@@ -154,7 +190,7 @@ func (d *declaring) nested(e *schema.Entity, r schema.Record) {
 		for _, f := range child.Record.Fields {
 			if f.Kind == schema.Foreign && f.Reference == e.Name {
 				delete(r, child.Name)
-				d.list(child, v, r, f.Name)
+				d.list(child, v, append(slices.Clone(at), child.Name), &nesting{e, r, f.Name})
 				break
 			}
 		}
@@ -193,7 +229,8 @@ func (d *declaring) identify() {
 			if n := seen[key]; n > 1 && str(r[e.EndpointKey]) == "" { // the same twice without a name is two records
 				key += strings.Repeat("#", n-1)
 			}
-			r["id"] = uuid.NewSHA1(declared, []byte(key)).String()
+			id := uuid.NewSHA1(declared, []byte(key)).String()
+			r["id"], d.derived[id] = id, true
 		}
 	}
 }

@@ -31,9 +31,20 @@ func statuses(codes ...int) func(*schema.Field) {
 // record makes a field of a record whose own defaults are its default, so that /schemas
 // shows them and an omitted record is a whole one.
 func record(name string, fields ...*schema.Field) *schema.Field {
-	f := &schema.Field{Name: name, Kind: schema.Nested, Fields: fields}
-	f.Default = f.Complete(nil)
+	f := &schema.Field{Name: name, Kind: schema.Nested, Required: true, Fields: fields}
+	f.Default = defaults(f)
 	return f
+}
+
+// defaults are the defaults of a record's fields.
+func defaults(f *schema.Field) schema.Record {
+	out := schema.Record{}
+	for _, c := range f.Fields {
+		if c.Default != nil {
+			out[c.Name] = schema.Clone(c.Default)
+		}
+	}
+	return out
 }
 
 func failures(more ...*schema.Field) []*schema.Field {
@@ -194,7 +205,12 @@ func splitTarget(s string) (host string, port int, ok bool) {
 	return host, port, hostForm.MatchString(host) && !strings.Contains(host, "*")
 }
 
+// joinTarget returns a target in the form that is stored. IPv6 addresses are written in full,
+// as Kong does: clients such as decK compare them with what they sent.
 func joinTarget(host string, port int) string {
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = a.StringExpanded()
+	}
 	return bracket(host) + ":" + strconv.Itoa(port)
 }
 

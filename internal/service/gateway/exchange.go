@@ -54,6 +54,7 @@ type Exchange struct {
 	idDone     bool
 	id         [32]byte
 	values     []value
+	sent       []byte // lines of the head that the client got
 	body       requestBody
 }
 
@@ -178,7 +179,7 @@ func (x *Exchange) reset() {
 	clear(values)
 	body := x.body
 	body.reset()
-	*x = Exchange{gw: x.gw, values: values[:0], tries: x.tries[:0], tried: x.tried[:0], body: body}
+	*x = Exchange{gw: x.gw, values: values[:0], tries: x.tries[:0], tried: x.tried[:0], sent: x.sent[:0], body: body}
 	x.Request.Header, x.Response.Header = req, resp
 }
 

@@ -382,8 +382,9 @@ func (r records) Edit(ctx context.Context, collection, id string, change func(sc
 	}
 	return r.g.change(ctx, func(tx *store.Tx) error {
 		var old schema.Record
-		if _, stored, ok := r.g.find(tx, e, id); ok {
-			old = r.g.present(e, stored)
+		_, stored, ok := r.g.find(tx, e, id)
+		if ok {
+			old = r.g.exported(e, stored)
 		}
 		in := change(old)
 		if in == nil {
@@ -393,6 +394,9 @@ func (r records) Edit(ctx context.Context, collection, id string, change func(sc
 		full, err := r.g.complete(tx, e, in, nil)
 		if err != nil {
 			return err
+		}
+		if old["ttl"] != nil && schema.Equal(in["ttl"], old["ttl"]) { // which was rounded down
+			full[expiresField] = stored[expiresField]
 		}
 		return r.g.write(tx, e, full, false)
 	})

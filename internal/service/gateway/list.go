@@ -61,6 +61,15 @@ type Tagged struct {
 	EntityID   string `json:"entity_id"`
 }
 
+// TagRecord describes what Tags lists, which Kong takes for an entity.
+func TagRecord() *schema.Field {
+	return &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
+		fieldTags.Elements.With("tag"),
+		{Name: "entity_name", Kind: schema.String, Required: true},
+		fieldID.With("entity_id", schema.Required),
+	}}
+}
+
 // Tags returns the tags in use, in order of tag, entity and id; of one tag where only is
 // not empty.
 func (g *Gateway) Tags(only string) []Tagged {

@@ -188,7 +188,8 @@ func (g *Gateway) End(x *Exchange) {
 	if x.Times.End.IsZero() {
 		x.Times.End = time.Now()
 	}
-	if x.chain != nil {
+	if x.Logged() {
+		x.takeSent()
 		for _, p := range x.chain.log {
 			p.Log(x)
 		}

@@ -140,8 +140,11 @@ func (g *Gateway) find(r store.Reader, e *schema.Entity, key string) (id string,
 
 func (g *Gateway) expired(r schema.Record) bool {
 	at, ok := r[expiresField].(float64)
-	return ok && float64(g.deps.Clock.Now().Unix()) >= at
+	return ok && g.now() >= at
 }
+
+// now is the time in seconds since 1970, with milliseconds: a ttl ends when all of it is over.
+func (g *Gateway) now() float64 { return float64(g.deps.Clock.Now().UnixMilli()) / 1000 }
 
 // explain turns a store's violation into the error Kong gives for it.
 func (g *Gateway) explain(e *schema.Entity, rec schema.Record, v *store.Violation) *Error {

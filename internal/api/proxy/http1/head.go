@@ -118,7 +118,7 @@ func ParseRequest(buf []byte, head *Head, h *gateway.Header) error {
 	eol := bytes.IndexByte(buf, '\n')
 	line := buf[:eol-1]
 	sp := bytes.IndexByte(line, ' ')
-	if sp <= 0 || !isToken(line[:sp]) {
+	if sp <= 0 || !ValidMethod(alias(line[:sp])) {
 		return refuse(400, "bad method")
 	}
 	head.Method = alias(line[:sp])
@@ -149,6 +149,18 @@ func ParseRequest(buf []byte, head *Head, h *gateway.Header) error {
 		head.Host = ""
 	}
 	return head.target()
+}
+
+// ValidMethod reports whether a method is of the form that nginx takes: upper-case letters,
+// hyphens and underscores. Others are valid by RFC 9110, and upstreams that fold case would
+// take "get" for a GET that no route and no plugin saw as one.
+func ValidMethod(m string) bool {
+	for _, c := range []byte(m) {
+		if (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return m != ""
 }
 
 // target reads the target's form (RFC 9112 section 3.2).

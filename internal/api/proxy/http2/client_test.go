@@ -73,6 +73,11 @@ func (p *peer) head(id uint32, end bool, fields ...string) {
 	p.WriteHeaders(wire.HeadersFrameParam{StreamID: id, BlockFragment: p.block(fields...), EndHeaders: true, EndStream: end})
 }
 
+// headWith is head of a whole request with a priority.
+func (p *peer) headWith(id uint32, priority wire.PriorityParam, fields ...string) {
+	p.WriteHeaders(wire.HeadersFrameParam{StreamID: id, BlockFragment: p.block(fields...), EndHeaders: true, EndStream: true, Priority: priority})
+}
+
 // await reads frames until one of the kind comes.
 func await[F wire.Frame](p *peer) F {
 	p.t.Helper()

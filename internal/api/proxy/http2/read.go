@@ -58,6 +58,8 @@ func (c *Conn) read() {
 			if s := c.streams[ofStream.StreamID]; s != nil {
 				s.reset(ofStream.Code, fmt.Errorf("%w: %w", errProtocol, err))
 			}
+		case errors.Is(err, wire.ErrFrameTooLarge):
+			c.goAway(wire.ErrCodeFrameSize, fmt.Errorf("%w: %w", errProtocol, err))
 		case errors.As(err, &ofConn):
 			c.goAway(wire.ErrCode(ofConn), fmt.Errorf("%w: %w", errProtocol, err))
 		case c.err == nil: // else it was closed on this side, and the writer sees to the rest
@@ -118,8 +120,17 @@ func (c *Conn) handle(f wire.Frame) error {
 			return wire.ConnectionError(wire.ErrCodeProtocol)
 		}
 		if s := c.streams[f.StreamID]; s != nil {
+			s.peerReset = true
 			s.fail(resetError(f.ErrCode))
 		}
+	case *wire.PriorityFrame:
+		if !dependsOnItself(f.PriorityParam, f.StreamID) {
+			return nil
+		}
+		if c.streams[f.StreamID] == nil { // a stream that is idle cannot be reset
+			return wire.ConnectionError(wire.ErrCodeProtocol)
+		}
+		return wire.StreamError{StreamID: f.StreamID, Code: wire.ErrCodeProtocol}
 	case *wire.GoAwayFrame:
 		c.leave(f)
 	case *wire.PushPromiseFrame:
@@ -144,13 +155,22 @@ func (c *Conn) idle(id uint32) bool {
 	return id%2 == 0 || id >= c.nextID
 }
 
-// stream returns the stream of a frame, nil for one that has ended.
+// stream returns the stream of a frame, nil for one that has ended, and for one that came when
+// this side was leaving.
 func (c *Conn) stream(id uint32) (*Stream, error) {
 	s := c.streams[id]
-	if s == nil && c.idle(id) {
+	if s == nil && c.idle(id) && (c.serving == nil || !c.leaving || id%2 == 0) {
 		return nil, wire.ConnectionError(wire.ErrCodeProtocol)
 	}
 	return s, nil
+}
+
+// late is what a frame with a head or a body is where its stream is not open.
+func (c *Conn) late(id uint32, head bool) error {
+	if c.serving == nil || c.idle(id) {
+		return nil
+	}
+	return c.serving.past.violation(id, head)
 }
 
 func (c *Conn) headers(f *wire.MetaHeadersFrame) error {
@@ -159,9 +179,14 @@ func (c *Conn) headers(f *wire.MetaHeadersFrame) error {
 	}
 	s, err := c.stream(f.StreamID)
 	if s == nil {
+		if err == nil {
+			err = c.late(f.StreamID, true)
+		}
 		return err
 	}
 	switch {
+	case dependsOnItself(f.HeadersFrame.Priority, f.StreamID):
+		return wire.StreamError{StreamID: s.id, Code: wire.ErrCodeProtocol}
 	case f.Truncated:
 		s.reset(wire.ErrCodeEnhanceYourCalm, errTooLarge)
 		return nil
@@ -196,6 +221,9 @@ func (c *Conn) data(f *wire.DataFrame) error {
 		c.consumed(size)
 	}
 	if s == nil {
+		if err == nil {
+			err = c.late(f.StreamID, false)
+		}
 		return err
 	}
 	body := f.Data()

@@ -45,6 +45,7 @@ type serving struct {
 	// What follows is guarded by the connection's lock.
 	running  int // handlers
 	draining bool
+	past     ended
 	bother   int // what came since botherAt that is work and leads to nothing
 	botherAt time.Time
 }
@@ -213,7 +214,7 @@ func (v *serving) bothered() bool {
 	return calm
 }
 
-// refuse counts an error of a stream, and tells the client of it where the stream is none yet.
+// refuse counts an error of a stream, and tells the client of it where the stream is not open.
 func (c *Conn) refuse(id uint32, code wire.ErrCode) {
 	idle := c.idle(id)
 	switch {
@@ -221,6 +222,10 @@ func (c *Conn) refuse(id uint32, code wire.ErrCode) {
 		c.goAway(wire.ErrCodeEnhanceYourCalm, errProtocol)
 	case idle:
 		c.lastID = id
+		c.serving.past.add(id, true)
+		c.wf.WriteRSTStream(id, code)
+		c.forced()
+	case c.streams[id] == nil:
 		c.wf.WriteRSTStream(id, code)
 		c.forced()
 	}
@@ -230,6 +235,9 @@ func (c *Conn) refuse(id uint32, code wire.ErrCode) {
 func (c *Conn) asked(f *wire.MetaHeadersFrame) error {
 	if f.StreamID%2 == 0 {
 		return wire.ConnectionError(wire.ErrCodeProtocol)
+	}
+	if dependsOnItself(f.HeadersFrame.Priority, f.StreamID) {
+		return wire.StreamError{StreamID: f.StreamID, Code: wire.ErrCodeProtocol}
 	}
 	if c.leaving {
 		return nil // it was told, and asks somebody else
@@ -261,6 +269,10 @@ func (c *Conn) asked(f *wire.MetaHeadersFrame) error {
 	c.serving.Workers.handle(s)
 	return nil
 }
+
+// dependsOnItself reports whether a stream is said to depend on itself (RFC 7540 section 5.3.1).
+// Priorities are without effect otherwise.
+func dependsOnItself(p wire.PriorityParam, id uint32) bool { return !p.IsZero() && p.StreamDep == id }
 
 // take takes the request's head.
 func (s *Stream) take(f *wire.MetaHeadersFrame) error {

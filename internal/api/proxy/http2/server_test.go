@@ -140,19 +140,96 @@ func TestServeHeads(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %v", c.fields[4:], err)
 			}
+			if f.Header().StreamID != id {
+				continue
+			}
 			switch f := f.(type) {
 			case *wire.MetaHeadersFrame:
 				if got == "" {
 					got = f.PseudoValue("status")
 				}
-				done = f.StreamEnded()
+				done = f.StreamEnded() && got != "400" // which a reset follows: the request is malformed
 			case *wire.RSTStreamFrame:
-				done = true
+				if done = true; f.ErrCode != wire.ErrCodeProtocol {
+					t.Errorf("%.100q: reset with %v", c.fields, f.ErrCode)
+				}
 			}
 		}
 		if got != c.want {
 			t.Errorf("%.100q: %q, want %q", c.fields, got, c.want)
 		}
+	}
+}
+
+// TestEndedStreams: what a frame on a stream that is not open means follows from how it ended.
+func TestEndedStreams(t *testing.T) {
+	handle := func(s *http2.Stream) {
+		if r, _ := s.Request(); strings.HasPrefix(r.Path, "/leave") {
+			return // with the request's body on its way
+		}
+		echoes(s)
+	}
+	get := func(p *peer, id uint32, end bool, path string) {
+		p.head(id, end, ":method", "GET", ":scheme", "http", ":path", path, ":authority", "a")
+	}
+	ended := func(p *peer, id uint32) {
+		get(p, id, true, "/")
+		for {
+			if f := await[*wire.MetaHeadersFrame](p); f.StreamID == id && f.StreamEnded() {
+				return
+			}
+		}
+	}
+	itself := wire.PriorityParam{StreamDep: 1, Weight: 1}
+	for name, c := range map[string]struct {
+		do   func(p *peer)
+		want string // the reset of stream 1, the goodbye, or "" where the connection goes on
+	}{
+		"body after the end": {func(p *peer) { ended(p, 1); p.WriteData(1, true, []byte("x")) }, "reset STREAM_CLOSED"},
+		"head after the end": {func(p *peer) { ended(p, 1); get(p, 1, true, "/") }, "goodbye STREAM_CLOSED"},
+		"body after the peer's reset": {func(p *peer) {
+			get(p, 1, false, "/")
+			p.WriteRSTStream(1, wire.ErrCodeCancel)
+			p.WriteData(1, true, []byte("x"))
+		}, "reset STREAM_CLOSED"},
+		"head after the peer's reset": {func(p *peer) { get(p, 1, false, "/"); p.WriteRSTStream(1, wire.ErrCodeCancel); get(p, 1, true, "/") }, "goodbye STREAM_CLOSED"},
+		"lower stream":                {func(p *peer) { ended(p, 3); get(p, 1, true, "/") }, "goodbye PROTOCOL_ERROR"},
+		"on its way": {func(p *peer) {
+			get(p, 1, false, "/leave")
+			await[*wire.RSTStreamFrame](p)
+			p.WriteData(1, false, []byte("x"))
+			p.head(1, true, "trailer", "x")
+		}, ""},
+		"depends on itself":           {func(p *peer) { p.headWith(1, itself, ":method", "GET", ":scheme", "http", ":path", "/") }, "reset PROTOCOL_ERROR"},
+		"open and depends on itself":  {func(p *peer) { get(p, 1, false, "/"); p.WritePriority(1, itself) }, "reset PROTOCOL_ERROR"},
+		"idle and depends on itself":  {func(p *peer) { p.WritePriority(1, itself) }, "goodbye PROTOCOL_ERROR"},
+		"frame larger than it may be": {func(p *peer) { get(p, 1, false, "/"); p.WriteRawFrame(wire.FrameData, 0, 1, make([]byte, 17<<10)) }, "goodbye FRAME_SIZE_ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p := serve(t, handle)
+			p.greet()
+			c.do(p)
+			p.WritePing(false, [8]byte{7})
+			for got := ""; got == ""; {
+				f, err := p.ReadFrame()
+				if err != nil {
+					t.Fatalf("%v, want %q", err, c.want)
+				}
+				switch f := f.(type) {
+				case *wire.RSTStreamFrame:
+					got = "reset " + f.ErrCode.String()
+				case *wire.GoAwayFrame:
+					got = "goodbye " + f.ErrCode.String()
+				case *wire.PingFrame:
+					if c.want == "" {
+						return
+					}
+				}
+				if got != "" && got != c.want {
+					t.Errorf("%s, want %q", got, c.want)
+				}
+			}
+		})
 	}
 }
 

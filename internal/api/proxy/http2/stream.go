@@ -40,6 +40,7 @@ type Stream struct {
 	sendEnd    bool // we have
 	waits      bool // to send
 	gone       bool // the connection has forgotten it
+	peerReset  bool
 	err        error
 
 	request *Request           // of a stream that the peer opened
@@ -274,16 +275,28 @@ func (s *Stream) Close() {
 		if s.request != nil && s.sendEnd {
 			code = wire.ErrCodeNo // the answer is whole; what is left of the request is of no use
 		}
+		if s.malformed() {
+			code = wire.ErrCodeProtocol
+		}
 		s.reset(code, ErrClosed)
 		if s.request == nil && c.reads == s.reads && time.Since(s.opened) > suspectAfter {
 			c.doubt()
 		}
+	}
+	if s.gone && s.malformed() && s.sendEnd && s.recvEnd && !s.unread && c.err == nil {
+		// A malformed request is an error of the stream (RFC 9113 section 8.1.1), which has its
+		// answer and has ended by now.
+		c.wf.WriteRSTStream(s.id, wire.ErrCodeProtocol)
+		c.forced()
 	}
 	if left := len(s.in) - s.off; left > 0 && c.serving != nil {
 		c.consumed(left)
 	}
 	s.in, s.off, s.unread = nil, 0, true
 }
+
+// malformed reports whether the peer's request is.
+func (s *Stream) malformed() bool { return s.request != nil && s.request.Refuse == 400 }
 
 // reset gives the stream up and tells the peer.
 func (s *Stream) reset(code wire.ErrCode, err error) {
@@ -320,6 +333,9 @@ func (s *Stream) forget() {
 	s.gone = true
 	s.waitsNot()
 	delete(s.c.streams, s.id)
+	if v := s.c.serving; v != nil {
+		v.past.add(s.id, !s.recvEnd && !s.peerReset)
+	}
 	s.c.freed()
 	s.wakeSender()
 }

@@ -33,6 +33,7 @@ type Match struct {
 	EqNull   bool
 	OneOf    []any
 	LenEq0   bool
+	Check    func(v any) string // besides Required
 }
 
 func (c Check) run(r Record, bad Violations) {
@@ -51,7 +52,7 @@ func (c Check) run(r Record, bad Violations) {
 		}
 	case c.OnlyOneOf != nil:
 		if set(c.OnlyOneOf) != 1 {
-			bad.entity("only one of these fields must be non-empty: " + quoted(c.OnlyOneOf))
+			bad.entity("exactly one of these fields must be non-empty: " + quoted(c.OnlyOneOf))
 		}
 	case c.MutuallyExclusive != nil:
 		if set(c.MutuallyExclusive) > 1 {
@@ -97,6 +98,8 @@ func (c *Conditional) run(r Record, bad Violations) {
 	switch m := c.Match; {
 	case m.Required && Empty(then):
 		msg = "required field missing"
+	case m.Check != nil:
+		msg = m.Check(then)
 	case m.EqNull && then != nil:
 		msg = "value must be null"
 	case m.LenEq0 && !Empty(then):

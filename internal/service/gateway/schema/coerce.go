@@ -73,18 +73,12 @@ func (f *Field) CoerceRecord(r Record) Record {
 	return out
 }
 
-// described returns the field called name, also by a former name.
+// described returns the field called name, also by a shorthand.
 func (f *Field) described(name string) *Field {
-	path, former := f.Former[name]
-	if !former {
-		return f.Field(name)
+	if s := f.shorthand(name); s != nil {
+		return s.field()
 	}
-	for part := range strings.SplitSeq(path, ".") {
-		if f = f.Field(part); f == nil {
-			return nil
-		}
-	}
-	return f
+	return f.Field(name)
 }
 
 // indexed turns {"1": a, "2": b}, which is how a[1]=…&a[2]=… reads, into [a, b].
@@ -103,13 +97,15 @@ func indexed(r Record) ([]any, bool) {
 // Merge returns base with patch laid over it as Kong's PATCH does: records merge field by
 // field, everything else is replaced, and an explicit nil unsets.
 func (f *Field) Merge(base, patch Record) Record {
-	if len(f.Former) > 0 {
+	if len(f.Shorthands) > 0 {
 		patch = maps.Clone(patch)
-		f.rename(patch)
+		f.expand(patch)
 	}
 	out := make(Record, len(base)+len(patch))
 	for k, v := range base {
-		out[k] = v
+		if f.Field(k) != nil { // what was stored under a former description of the record is not the patch's fault
+			out[k] = v
+		}
 	}
 	for k, v := range patch {
 		c := f.Field(k)

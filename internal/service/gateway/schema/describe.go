@@ -9,7 +9,7 @@ func (f *Field) Describe() Record {
 		}
 	}
 	put("description", f.Description, f.Description != "")
-	put("required", true, f.Required)
+	put("required", f.Required, f.Required || f.Kind == Nested)
 	put("default", Clone(f.Default), f.Default != nil)
 	put("auto", true, f.Auto)
 	put("one_of", Clone(f.OneOf), len(f.OneOf) > 0)
@@ -32,6 +32,7 @@ func (f *Field) Describe() Record {
 	put("reference", f.Reference, f.Reference != "")
 	put("on_delete", "cascade", f.Cascade)
 	put("eq", nil, f.EqNull)
+	put("deprecation", Record{"message": f.Deprecated, "removal_in_version": removal}, f.Deprecated != "")
 	put("mutually_exclusive_subsets", f.Subsets, len(f.Subsets) > 0)
 	if f.Elements != nil {
 		out["elements"] = f.Elements.Describe()
@@ -44,6 +45,7 @@ func (f *Field) Describe() Record {
 	}
 	if f.Kind == Nested {
 		out["fields"] = f.DescribeFields()
+		put("shorthand_fields", f.DescribeShorthands(), len(f.Shorthands) > 0)
 		if checks := DescribeChecks(f.Checks); len(checks) > 0 {
 			out["entity_checks"] = checks
 		}

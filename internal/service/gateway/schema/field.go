@@ -43,14 +43,12 @@ type Field struct {
 	// with it, or "".
 	Check func(v any) string
 
-	Elements *Field   // of an array or set
-	Keys     *Field   // of a map
-	Values   *Field   // of a map
-	Fields   []*Field // of a record
-	Checks   []Check  // of a record
-	// Former maps names that fields of a record had once to dotted paths of what they are
-	// now. A value under a former name is taken for one under the new, which goes first.
-	Former map[string]string
+	Elements   *Field      // of an array or set
+	Keys       *Field      // of a map
+	Values     *Field      // of a map
+	Fields     []*Field    // of a record
+	Checks     []Check     // of a record
+	Shorthands []Shorthand // of a record
 	// Subsets lists the sets from which all values of a set must come together.
 	Subsets [][]string
 
@@ -72,6 +70,9 @@ type Field struct {
 
 	// Unserved is the reason why no value but the default is accepted yet.
 	Unserved string
+	// Deprecated says that, and from when on, the field is without effect, and what to use
+	// instead.
+	Deprecated string
 }
 
 // Field returns the field of a record called name, or nil.

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -74,7 +73,7 @@ func (f *Field) Complete(r Record) Record {
 	for k, v := range r {
 		out[k] = v
 	}
-	f.rename(out)
+	f.expand(out)
 	for _, c := range f.Fields {
 		v, set := out[c.Name]
 		if !set {
@@ -83,33 +82,6 @@ func (f *Field) Complete(r Record) Record {
 		out[c.Name] = c.complete(v)
 	}
 	return out
-}
-
-// rename moves values from former names to the new ones, which go first. r is changed;
-// records inside it are not.
-func (f *Field) rename(r Record) {
-	for former, path := range f.Former {
-		v, given := r[former]
-		if !given {
-			continue
-		}
-		delete(r, former)
-		to, head, rest, nested := r, path, "", true
-		for {
-			if head, rest, nested = strings.Cut(path, "."); !nested {
-				break
-			}
-			inner, _ := to[head].(Record)
-			if inner = maps.Clone(inner); inner == nil {
-				inner = Record{}
-			}
-			to[head] = inner
-			to, path = inner, rest
-		}
-		if _, given := to[head]; !given {
-			to[head] = v
-		}
-	}
 }
 
 func (f *Field) complete(v any) any {
@@ -169,8 +141,12 @@ func Clone(v any) any {
 func (f *Field) Validate(r Record, more ...Check) Violations {
 	bad := Violations{}
 	for name := range r {
-		if f.Field(name) == nil {
-			bad[name] = "unknown field"
+		if f.Field(name) != nil {
+			continue
+		}
+		bad[name] = "unknown field"
+		if s := f.shorthand(name); s != nil {
+			bad[name] = s.wrong(r)
 		}
 	}
 	for _, c := range f.Fields {
@@ -186,6 +162,10 @@ func (f *Field) Validate(r Record, more ...Check) Violations {
 	}
 	return bad
 }
+
+// CheckValue returns what is wrong with a value of the field: nil, a phrase, Violations or
+// a []any with nil for every element that is right.
+func (f *Field) CheckValue(v any) any { return f.check(v) }
 
 // check returns nil, a phrase, Violations or a []any.
 func (f *Field) check(v any) any {

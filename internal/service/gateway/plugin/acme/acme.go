@@ -61,7 +61,7 @@ func config() *schema.Field {
 		return &schema.Field{Name: name, Kind: schema.Number, Default: by, Between: []float64{0, most}, Description: description}
 	}
 	record := func(name string, inner ...*schema.Field) *schema.Field {
-		return &schema.Field{Name: name, Kind: schema.Nested, Default: schema.Record{}, Fields: inner}
+		return &schema.Field{Name: name, Kind: schema.Nested, Required: true, Fields: inner}
 	}
 	return &schema.Field{Fields: []*schema.Field{
 		{Name: "account_email", Kind: schema.String, Required: true, Encrypted: true, Referenceable: true, Check: checkEmail,

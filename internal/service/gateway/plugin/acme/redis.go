@@ -15,10 +15,15 @@ import (
 // redisField describes the storage redis.
 func redisField() *schema.Field {
 	f := redisserver.Field("The Redis server of the storage redis.")
-	f.Default = schema.Record{}
-	f.Former = map[string]string{"auth": "password", "ssl_server_name": "server_name",
-		"namespace": "extra_options.namespace", "scan_count": "extra_options.scan_count"}
-	f.Fields = append(f.Fields, &schema.Field{Name: "extra_options", Kind: schema.Nested, Default: schema.Record{}, Fields: []*schema.Field{
+	former := func(name string, kind schema.Kind, path string, least *int) schema.Shorthand {
+		return schema.Shorthand{Name: name, Kind: kind, LenMin: least, Path: path, Replaced: true, Shown: true,
+			Deprecated: "acme: config.storage_config.redis." + name + " is deprecated, please use config.storage_config.redis." + path + " instead"}
+	}
+	f.Shorthands = []schema.Shorthand{
+		former("auth", schema.String, "password", schema.Ptr(0)), former("ssl_server_name", schema.String, "server_name", nil),
+		former("namespace", schema.String, "extra_options.namespace", schema.Ptr(0)), former("scan_count", schema.Integer, "extra_options.scan_count", nil),
+	}
+	f.Fields = append(f.Fields, &schema.Field{Name: "extra_options", Kind: schema.Nested, Required: true, Fields: []*schema.Field{
 		{Name: "namespace", Kind: schema.String, Required: true, Default: "", LenMin: schema.Ptr(0), Description: "Put before all keys, with two colons."},
 		{Name: "scan_count", Kind: schema.Number, Default: 10, Description: "Without effect: keys are never listed."},
 	}})

@@ -32,7 +32,7 @@ func read(x *gateway.Exchange, limit int) schema.Record {
 }
 
 func refuse(x *gateway.Exchange, message string) {
-	body, _ := json.Marshal(schema.Record{"error": schema.Record{"message": message}}) // strings alone
+	body, _ := gateway.EncodeJSON(schema.Record{"error": schema.Record{"message": message}}) // strings alone
 	x.Respond(400, body, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 }
 
@@ -76,7 +76,7 @@ func (d *decorator) Access(x *gateway.Exchange) {
 	}
 	all := append(append([]any(nil), d.before...), messages...)
 	r["messages"] = append(all, d.after...)
-	if body, err := json.Marshal(r); err == nil {
+	if body, err := gateway.EncodeJSON(r); err == nil {
 		x.SetBody(body)
 	}
 }

@@ -27,10 +27,7 @@ func New() gateway.Plugin {
 	config := record()
 	config.Fields = append(config.Fields,
 		fields.Choice("response_streaming", []string{"allow", "deny", "always"}, schema.Default("allow")), maxSize(),
-		schema.Field{Kind: schema.Boolean, Default: true, Description: "Tell the client which model answered."}.With("model_name_header"),
-		fields.Choice("llm_format", []string{"openai", "bedrock", "gemini"}, schema.Default("openai"), func(f *schema.Field) {
-			f.Unserved = "clients speak OpenAI's form alone"
-		}))
+		schema.Field{Kind: schema.Boolean, Default: true, Description: "Tell the client which model answered."}.With("model_name_header"))
 	return gateway.Plugin{
 		Name: "ai-proxy", Version: gateway.Version, Priority: 770, Config: config,
 		New: func(c schema.Record, env gateway.Env) (any, error) {
@@ -176,8 +173,8 @@ func (p *proxy) check(body object) (name string, stream bool, wrong string) {
 	}
 	stream = stream || p.streaming == "always"
 	if p.model.route != preserve {
-		body["model"], _ = json.Marshal(name) // strings and booleans alone
-		body["stream"], _ = json.Marshal(stream)
+		body["model"], _ = gateway.EncodeJSON(name) // strings and booleans alone
+		body["stream"], _ = gateway.EncodeJSON(stream)
 	}
 	return name, stream, ""
 }
@@ -203,6 +200,6 @@ func (p *proxy) Close(context.Context) error {
 }
 
 func refuse(x *gateway.Exchange, status int, message string) {
-	body, _ := json.Marshal(schema.Record{"error": schema.Record{"message": message}}) // strings alone
+	body, _ := gateway.EncodeJSON(schema.Record{"error": schema.Record{"message": message}}) // strings alone
 	x.Respond(status, body, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 }

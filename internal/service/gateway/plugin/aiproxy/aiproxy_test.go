@@ -205,7 +205,7 @@ func TestConfig(t *testing.T) {
 		"must set 'model.options.llama2_format' for llama2 provider":        {"model.provider": "llama2"},
 		"must set 'model.options.azure_instance' for azure provider":        {"model.provider": "azure"},
 		"all or none of these fields must be set: 'auth.header_name', 'aut": {"auth.header_value": nil},
-		"clients speak OpenAI's form alone":                                 {"llm_format": "gemini"},
+		"llm_format: unknown field":                                         {"llm_format": "gemini"},
 		"expected one of: allow, deny, always":                              {"response_streaming": "no"},
 	} {
 		config := s.llm(edits)

@@ -53,7 +53,7 @@ func RemoveFromBody(x *gateway.Exchange, name string) {
 			return
 		}
 		delete(members, name)
-		if out, err := json.Marshal(members); err == nil {
+		if out, err := gateway.EncodeJSON(members); err == nil {
 			x.SetBody(out)
 		}
 	case "multipart/form-data":

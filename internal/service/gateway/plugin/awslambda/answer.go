@@ -21,7 +21,7 @@ func (in *instance) respond(x *gateway.Exchange, a *callout.Answer) {
 		status, own, body, err := unpack(a.Body)
 		if err != nil {
 			in.log.Error("the function's answer is not one of proxy integration", "err", err)
-			out, _ := json.Marshal(schema.Record{"message": "Bad Gateway", // strings alone
+			out, _ := gateway.EncodeJSON(schema.Record{"message": "Bad Gateway", // strings alone
 				"error": "could not JSON decode Lambda function response: " + err.Error()})
 			x.Respond(502, out, gateway.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 			return
@@ -102,7 +102,7 @@ func textOf(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	out, _ := json.Marshal(v) // what came as JSON can go as JSON
+	out, _ := gateway.EncodeJSON(v) // what came as JSON can go as JSON
 	return string(out)
 }
 

@@ -72,7 +72,7 @@ func (e *event) of(x *gateway.Exchange) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(out)
+	return gateway.EncodeJSON(out)
 }
 
 // read returns the body, and its arguments where it is a form or JSON.

@@ -44,12 +44,13 @@ func Field(batchSize int) *schema.Field {
 	return queue
 }
 
-// Legacy describes the fields that "queue" replaced in the older log plugins.
-func Legacy() []*schema.Field {
+// Legacy describes the fields that "queue" replaced in the older log plugins. kind is the kind
+// of plugin.
+func Legacy(kind string) []*schema.Field {
 	return []*schema.Field{
-		{Name: "retry_count", Kind: schema.Integer, Description: "Deprecated and without effect: use queue.max_retry_time."},
-		{Name: "queue_size", Kind: schema.Integer, Description: "Deprecated: use queue.max_batch_size."},
-		{Name: "flush_timeout", Kind: schema.Number, Description: "Deprecated: use queue.max_coalescing_delay."},
+		{Name: "retry_count", Kind: schema.Integer, Deprecated: kind + ": config.retry_count no longer works, please use config.queue.max_retry_time instead"},
+		{Name: "queue_size", Kind: schema.Integer, Deprecated: kind + ": config.queue_size is deprecated, please use config.queue.max_batch_size instead"},
+		{Name: "flush_timeout", Kind: schema.Number, Deprecated: kind + ": config.flush_timeout is deprecated, please use config.queue.max_coalescing_delay instead"},
 	}
 }
 

@@ -217,7 +217,7 @@ func TestUnlimitedConcurrency(t *testing.T) {
 }
 
 func TestConfigOf(t *testing.T) {
-	record := (&schema.Field{Fields: append(batch.Legacy(), batch.Field(200))})
+	record := (&schema.Field{Fields: append(batch.Legacy("http-log"), batch.Field(200))})
 	for _, tc := range []struct {
 		in   schema.Record
 		want batch.Config

@@ -27,7 +27,6 @@ func New() gateway.Plugin {
 			schema.Flag("credentials", "Requests may carry credentials.", false),
 			schema.Flag("private_network", "Pages of public networks may ask.", false),
 			schema.Flag("preflight_continue", "Leave preflight requests to the upstream.", false),
-			schema.Flag("allow_origin_absent", "Set the headers also where a request has no Origin.", true),
 		}},
 		New: newInstance,
 	}
@@ -55,7 +54,6 @@ type instance struct {
 	credentials bool
 	private     bool
 	pass        bool // preflight requests go to the upstream
-	absent      bool
 }
 
 // origin is one allowed origin. Those written without a scheme are compared with the host
@@ -79,7 +77,6 @@ func newInstance(c schema.Record, _ gateway.Env) (any, error) {
 	in.credentials, _ = c["credentials"].(bool)
 	in.private, _ = c["private_network"].(bool)
 	in.pass, _ = c["preflight_continue"].(bool)
-	in.absent, _ = c["allow_origin_absent"].(bool)
 	listed := schema.Strings(c["origins"])
 	in.any = len(listed) == 0
 	for _, o := range listed {
@@ -207,7 +204,7 @@ func (in *instance) Access(x *gateway.Exchange) {
 // HeaderFilter sets the headers on every other answer.
 func (in *instance) HeaderFilter(x *gateway.Exchange) {
 	from := x.Request.Header.Get("Origin")
-	if preflight(x) || from == "" && !in.absent {
+	if preflight(x) {
 		return
 	}
 	in.answer(&x.Response.Header, from)

@@ -18,7 +18,6 @@ func TestOrigins(t *testing.T) {
 	}{
 		{nil, "https://a.example", "*", "", false},
 		{nil, "", "*", "", false},
-		{schema.Record{"allow_origin_absent": false}, "", "", "", false},
 		{schema.Record{"credentials": true}, "https://a.example", "https://a.example", "true", true},
 		{schema.Record{"origins": []any{"https://a.example"}}, "https://b.example", "https://a.example", "", true},
 		{schema.Record{"origins": []any{"https://a.example:443", "b.example"}}, "https://a.example", "https://a.example", "", true},

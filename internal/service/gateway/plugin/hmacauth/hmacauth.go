@@ -109,9 +109,7 @@ func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 	}
 	secret, _ := cred["secret"].(string)
 	mac := hmac.New(algorithm, []byte(secret))
-	if !writeSigned(mac, x, p.headers) {
-		return &in.unverified
-	}
+	writeSigned(mac, x, p.headers)
 	given, err := base64.StdEncoding.DecodeString(p.signature)
 	if err != nil || !hmac.Equal(given, mac.Sum(nil)) {
 		return &in.mismatch
@@ -164,8 +162,9 @@ func parse(header string) (p parameters, ok bool) {
 	return parameters{username: m[1], algorithm: m[2], headers: strings.Fields(m[3]), signature: m[4]}, true
 }
 
-// writeSigned writes what the client signed; false where a header it names is not there.
-func writeSigned(mac hash.Hash, x *gateway.Exchange, headers []string) bool {
+// writeSigned writes what the client signed. A header that is not there is signed as its
+// name alone.
+func writeSigned(mac hash.Hash, x *gateway.Exchange, headers []string) {
 	r := &x.Request
 	var b []byte
 	for i, name := range headers {
@@ -177,25 +176,22 @@ func writeSigned(mac hash.Hash, x *gateway.Exchange, headers []string) bool {
 		case strings.EqualFold(name, "request-line"):
 			b = append(append(b, r.Method...), ' ')
 			b = append(appendTarget(b, r), " HTTP/"...)
-			b = append(b, byte('0'+r.Proto))
-			if r.Proto == 1 && r.Minor != 0 {
-				b = append(b, '.', byte('0'+r.Minor))
-			}
+			b = append(b, byte('0'+r.Proto), '.', byte('0'+r.Minor))
 			continue
 		case strings.EqualFold(name, "@request-target"):
+			b = append(append(b, name...), ": "...)
 			b = append(append(b, strings.ToLower(r.Method)...), ' ')
 			b = appendTarget(b, r)
 			continue
 		case strings.EqualFold(name, "host"):
 			value, ok = r.Authority, r.Authority != ""
 		}
-		if !ok {
-			return false
+		b = append(append(b, name...), ':')
+		if ok {
+			b = append(append(b, ' '), value...)
 		}
-		b = append(append(append(b, name...), ": "...), value...)
 	}
 	mac.Write(b)
-	return true
 }
 
 // appendTarget appends path and query as the client sent them.

@@ -41,7 +41,7 @@ func New(d Deps) gateway.Plugin {
 	}
 	return gateway.Plugin{
 		Name: "http-log", Version: gateway.Version, Priority: 12, Streams: true,
-		Config: &schema.Field{Fields: append(config, batch.Legacy()...), Checks: []schema.Check{{Custom: oneAuthorization}}},
+		Config: &schema.Field{Fields: append(config, batch.Legacy("http-log")...), Checks: []schema.Check{{Custom: oneAuthorization}}},
 		New:    func(config schema.Record, env gateway.Env) (any, error) { return newInstance(config, env, d) },
 	}
 }

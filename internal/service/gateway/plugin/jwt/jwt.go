@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -17,7 +16,6 @@ var algorithms = []any{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES
 
 // New returns the kind.
 func New() gateway.Plugin {
-	asymmetric := algorithms[3:]
 	return gateway.Plugin{
 		Name: "jwt", Version: gateway.Version, Priority: 1450, NoScopes: auth.NoScopes, Protocols: auth.HTTP,
 		Config: &schema.Field{
@@ -44,26 +42,30 @@ func New() gateway.Plugin {
 				}
 			}}},
 		},
-		Entities: []*schema.Entity{credential(asymmetric)},
+		Entities: []*schema.Entity{credential()},
 		New:      newInstance,
 	}
 }
 
-func credential(asymmetric []any) *schema.Entity {
+func credential() *schema.Entity {
 	e := auth.Credential(
 		schema.Entity{Name: collection, Path: "jwts", NestedPath: "jwt", EndpointKey: "key"},
 		&schema.Field{Name: "key", Kind: schema.String, Unique: true, Auto: true},
 		&schema.Field{Name: "secret", Kind: schema.String, Auto: true, Encrypted: true},
-		&schema.Field{Name: "rsa_public_key", Kind: schema.String, Check: func(v any) string {
-			if _, err := parseKey(v.(string)); err != nil {
-				return "invalid key"
-			}
-			return ""
-		}},
+		&schema.Field{Name: "rsa_public_key", Kind: schema.String},
 		&schema.Field{Name: "algorithm", Kind: schema.String, Default: "HS256", OneOf: algorithms},
 	)
-	e.Record.Checks = []schema.Check{{If: &schema.Conditional{Field: "algorithm", Is: asymmetric,
-		Then: "rsa_public_key", Match: schema.Match{Required: true}}}}
+	// As in Kong, RSA alone needs its key here: tokens of the other asymmetric algorithms are
+	// refused until there is one.
+	e.Record.Checks = []schema.Check{{If: &schema.Conditional{Field: "algorithm", Is: []any{"RS256", "RS384", "RS512"},
+		Then: "rsa_public_key", Match: schema.Match{Required: true, Check: func(v any) string {
+			if text, ok := v.(string); ok {
+				if _, err := parseKey(text); err != nil {
+					return "invalid key"
+				}
+			}
+			return ""
+		}}}}}
 	return e
 }
 
@@ -101,7 +103,7 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 
 // body is an error as this plugin gives it: without a request id.
 func body(message string) []byte {
-	out, _ := json.Marshal(map[string]string{"message": message}) // a map of strings always encodes
+	out, _ := gateway.EncodeJSON(map[string]string{"message": message}) // a map of strings always encodes
 	return out
 }
 
@@ -149,7 +151,7 @@ func (in *instance) Authenticate(x *gateway.Exchange) *auth.Failure {
 		return in.refuse("Invalid signature")
 	}
 	if wrong := in.checkClaims(t); len(wrong) > 0 {
-		out, _ := json.Marshal(wrong) // a map of strings always encodes
+		out, _ := gateway.EncodeJSON(wrong) // a map of strings always encodes
 		return &auth.Failure{Body: out, Challenge: in.invalid}
 	}
 	if !auth.Accept(x, in.directory, cred, key) {

@@ -137,7 +137,11 @@ func TestAlgorithms(t *testing.T) {
 		t.Errorf("base64: %d", s)
 	}
 	e, _ := g.Entity("jwt_secrets")
-	for _, bad := range []schema.Record{{"algorithm": "RS256"}, {"algorithm": "none"}, {"rsa_public_key": "x"}} {
+	for _, good := range []schema.Record{{"algorithm": "HS256", "rsa_public_key": "x"}, {"rsa_public_key": "x"}, {"algorithm": "ES256"}, {"algorithm": "EdDSA"}, {"algorithm": "PS256"}} {
+		good["consumer"] = alice
+		gatewaytest.Create(t, g, "jwt_secrets", good)
+	}
+	for _, bad := range []schema.Record{{"algorithm": "RS256"}, {"algorithm": "none"}, {"algorithm": "RS256", "rsa_public_key": "x"}} {
 		bad["consumer"] = alice
 		if _, err := g.Create(t.Context(), e, bad); err == nil {
 			t.Errorf("%v is accepted", bad)

@@ -3,7 +3,6 @@ package oauth2
 import (
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -34,7 +33,7 @@ var (
 )
 
 func marshal(v any) []byte {
-	b, _ := json.Marshal(v) // strings and numbers always marshal
+	b, _ := gateway.EncodeJSON(v) // strings and numbers always marshal
 	return b
 }
 

@@ -64,6 +64,9 @@ func (w *world) post(target, body string, header ...string) (status int, answer 
 	if cc := r.Header.Get("Cache-Control"); cc != "no-store" || r.Header.Get("Pragma") != "no-cache" {
 		w.t.Errorf("%s: may be cached: %q", target, cc)
 	}
+	if strings.Contains(r.Body, `\u0026`) {
+		w.t.Errorf("%s: %s", target, r.Body)
+	}
 	return r.Status, answer, r
 }
 
@@ -117,7 +120,7 @@ func TestAuthorizationCode(t *testing.T) {
 		t.Errorf("the token is good for another service: %+v", r)
 	}
 	e, _ := w.g.Entity("oauth2_tokens")
-	if all, _ := w.g.List(e, gateway.ListQuery{Size: 10}); len(all) != 1 || all[0]["ttl"] != 1209600.0 || all[0]["access_token"] != token {
+	if all, _ := w.g.List(e, gateway.ListQuery{Size: 10}); len(all) != 1 || all[0]["ttl"] != 1209599.0 || all[0]["access_token"] != token {
 		t.Errorf("%v", all)
 	}
 }

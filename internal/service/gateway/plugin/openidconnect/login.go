@@ -25,8 +25,9 @@ type login struct {
 	Target   string `json:"t"` // path and query that it wanted
 }
 
-// origin is where the client reached the gateway.
-func origin(x *gateway.Exchange) string { return x.ForwardedProto() + "://" + x.ForwardedHost() }
+// origin is where the client reached the gateway. Without the port, the provider would send
+// the browser to the default one.
+func origin(x *gateway.Exchange) string { return x.ForwardedProto() + "://" + x.ForwardedAuthority() }
 
 // comesBack reports whether the request is one by which the provider sends a browser back.
 func (in *instance) comesBack(x *gateway.Exchange) bool {

@@ -244,6 +244,19 @@ func TestBasicCredentials(t *testing.T) {
 	}
 }
 
+// The provider sends the browser back to where it came from, port included.
+func TestRedirectKeepsPort(t *testing.T) {
+	p := newProvider(t, httptest.NewServer)
+	g, _ := setup(t, p, schema.Record{"auth_methods": []any{"authorization_code"}})
+	for host, want := range map[string]string{"svc.test:8000": "http://svc.test:8000/a", "svc.test:80": "http://svc.test/a", "svc.test": "http://svc.test/a"} {
+		r := gatewaytest.Do(g, gatewaytest.Request{Host: host, Target: "/a?b=c"})
+		to, err := url.Parse(r.Header.Get("Location"))
+		if err != nil || r.Status != 302 || to.Query().Get("redirect_uri") != want {
+			t.Errorf("%s: %d to %s, want back to %s", host, r.Status, to, want)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	g := gatewaytest.New(t, []gateway.Plugin{openidconnect.New(), session.New()})
 	e, _ := g.Entity("plugins")

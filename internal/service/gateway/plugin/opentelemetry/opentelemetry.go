@@ -30,19 +30,21 @@ func New(d Deps) gateway.Plugin {
 		Name: "opentelemetry", Version: gateway.Version, Priority: 14,
 		Protocols: []string{"grpc", "grpcs", "http", "https"},
 		Config: &schema.Field{Fields: []*schema.Field{
-			fields.URL("traces_endpoint"), fields.URL("logs_endpoint"), fields.URL("endpoint", schema.Describe("Deprecated: use traces_endpoint.")),
+			fields.URL("traces_endpoint"), fields.URL("logs_endpoint"),
 			{Name: "headers", Kind: schema.Map, Keys: fields.HeaderName(), Values: &schema.Field{Kind: schema.String, Referenceable: true}},
 			{Name: "resource_attributes", Kind: schema.Map, Keys: &schema.Field{Kind: schema.String, Required: true},
 				Values: &schema.Field{Kind: schema.String, Required: true}},
 			batch.Field(200),
-			{Name: "batch_span_count", Kind: schema.Integer, Description: "Deprecated: use queue.max_batch_size."},
-			{Name: "batch_flush_delay", Kind: schema.Integer, Description: "Deprecated: use queue.max_coalescing_delay."},
+			{Name: "batch_span_count", Kind: schema.Integer, Deprecated: "opentelemetry: config.batch_span_count is deprecated, please use config.queue.max_batch_size instead"},
+			{Name: "batch_flush_delay", Kind: schema.Integer, Deprecated: "opentelemetry: config.batch_flush_delay is deprecated, please use config.queue.max_coalescing_delay instead"},
 			fields.Timeout("connect_timeout", 1000), fields.Timeout("send_timeout", 5000), fields.Timeout("read_timeout", 5000),
 			{Name: "http_response_header_for_traceid", Kind: schema.String, Check: fields.HeaderName().Check},
-			tracing.HeaderType(),
+			tracing.HeaderType("opentelemetry"),
 			{Name: "sampling_rate", Kind: schema.Number, Between: []float64{0, 1}},
 			tracing.Field("w3c"),
-		}, Checks: []schema.Check{{AtLeastOneOf: []string{"traces_endpoint", "logs_endpoint", "endpoint"}}}},
+		}, Checks: []schema.Check{{AtLeastOneOf: []string{"traces_endpoint", "logs_endpoint"}}}, Shorthands: []schema.Shorthand{
+			{Name: "endpoint", Kind: schema.String, Referenceable: true, Path: "traces_endpoint",
+				Deprecated: "OpenTelemetry: config.endpoint is deprecated, please use config.traces_endpoint instead"}}},
 		New: func(config schema.Record, env gateway.Env) (any, error) { return newInstance(config, env, d) },
 	}
 }
@@ -112,9 +114,6 @@ func newInstance(config schema.Record, env gateway.Env, d Deps) (any, error) {
 	}
 	scope := &commonpb.InstrumentationScope{Name: "kong-internal", Version: "0.1.0"}
 	url := fields.String(config, "traces_endpoint")
-	if url == "" {
-		url = fields.String(config, "endpoint")
-	}
 	var err, errLogs error
 	// The bare data messages are on the wire what the export requests are.
 	in.traces, err = newExporter(url, config, env, func(b []*tracepb.Span) proto.Message {

@@ -118,7 +118,6 @@ func (m *Metrics) Plugin() gateway.Plugin {
 			flag("latency_metrics", "Measure latencies."),
 			flag("bandwidth_metrics", "Count bytes."),
 			flag("upstream_health_metrics", "Show the health of upstreams' targets."),
-			flag("wasm_metrics", "Show the metrics of WebAssembly filters."),
 		}},
 		Admin: []gateway.AdminEndpoint{{Path: "/metrics", Methods: map[string]func(gateway.AdminRequest) gateway.AdminAnswer{"GET": m.scrape}}},
 		New: func(config schema.Record, env gateway.Env) (any, error) {

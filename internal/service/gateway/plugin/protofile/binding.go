@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"sluice.dev/sluice/internal/service/gateway"
 )
 
 // Binding is an HTTP request that stands for a method (google.api.http).
@@ -213,7 +215,7 @@ func (b *Binding) Request(values []string, query string, body []byte) ([]byte, e
 			return nil, err
 		}
 	}
-	out, err := json.Marshal(tree)
+	out, err := gateway.EncodeJSON(tree)
 	if err != nil {
 		return nil, err
 	}

@@ -55,12 +55,12 @@ func New(d Deps) gateway.Plugin {
 			schema.Flag("cache_control", "Go by Cache-Control, of requests and answers.", false),
 			{Name: "ignore_uri_case", Kind: schema.Boolean, Default: false},
 			{Name: "storage_ttl", Kind: schema.Integer, Description: "Seconds an answer is kept; unset: as long as it is fresh."},
-			{Name: "memory", Kind: schema.Nested, Default: schema.Record{}, Fields: []*schema.Field{
+			{Name: "memory", Kind: schema.Nested, Required: true, Fields: []*schema.Field{
 				{Name: "dictionary_name", Kind: schema.String, Required: true, Default: "kong_db_cache",
 					Description: "Instances with the same name share their answers."}}},
 			array("vary_query_params", text, nil), array("vary_headers", text, nil),
-			{Name: "response_headers", Kind: schema.Nested, Default: schema.Record{}, Fields: []*schema.Field{
-				{Name: "Age", Kind: schema.Boolean, Default: true}, {Name: "X-Cache-Status", Kind: schema.Boolean, Default: true},
+			{Name: "response_headers", Kind: schema.Nested, Required: true, Fields: []*schema.Field{
+				{Name: "age", Kind: schema.Boolean, Default: true}, {Name: "X-Cache-Status", Kind: schema.Boolean, Default: true},
 				{Name: "X-Cache-Key", Kind: schema.Boolean, Default: true}}},
 		}},
 		Admin: k.admin(),
@@ -97,7 +97,7 @@ func (k *kind) newInstance(c schema.Record, env gateway.Env) *instance {
 		ttl:     fields.Seconds(c, "cache_ttl"), storage: fields.Seconds(c, "storage_ttl"), control: fields.Bool(c, "cache_control"),
 		ignoreCase: fields.Bool(c, "ignore_uri_case"),
 		varyArgs:   slices.Sorted(slices.Values(fields.Strings(c, "vary_query_params"))),
-		age:        fields.Bool(headers, "Age"), status: fields.Bool(headers, "X-Cache-Status"), tellsKey: fields.Bool(headers, "X-Cache-Key"),
+		age:        fields.Bool(headers, "age"), status: fields.Bool(headers, "X-Cache-Status"), tellsKey: fields.Bool(headers, "X-Cache-Key"),
 		maxBodyBytes: k.memory.max / 8,
 	}
 	for _, name := range fields.Strings(c, "vary_headers") {

@@ -39,7 +39,7 @@ func New() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "rate-limiting", Version: gateway.Version, Priority: 910,
 		Protocols: []string{"grpc", "grpcs", "http", "https"},
-		Config:    &schema.Field{Fields: config, Former: redisserver.Former, Checks: []schema.Check{{Custom: quota.Ascending}}},
+		Config:    &schema.Field{Fields: config, Shorthands: redisserver.Shorthands("rate-limiting"), Checks: []schema.Check{{Custom: quota.Ascending}}},
 		Checks: []schema.Check{
 			{AtLeastOneOf: dotted}, quota.PolicyCheck,
 			{If: &schema.Conditional{Field: "config.limit_by", Is: str("header"), Then: "config.header_name",

@@ -103,7 +103,7 @@ func (s *Serializer) customize(record []byte, x *gateway.Exchange) []byte {
 		}
 		Place(fields, c.path, value)
 	}
-	out, err := json.Marshal(fields)
+	out, err := gateway.EncodeJSON(fields)
 	if err != nil {
 		s.log.Warn("custom fields of the log cannot be encoded", "err", err)
 		return record

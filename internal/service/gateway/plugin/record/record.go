@@ -16,7 +16,6 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 	if x.IsStream() {
 		return appendStream(dst, x)
 	}
-	t := &x.Times
 	dst = append(dst, `{"request":`...)
 	dst = appendRequest(dst, x)
 	dst = append(dst, `,"upstream_uri":"`...)
@@ -25,9 +24,7 @@ func Append(dst []byte, x *gateway.Exchange) []byte {
 		dst = appendEscaped(dst, x.Request.RawQuery)
 	}
 	dst = append(dst, `","upstream_status":"`...)
-	if t.UpstreamStatus != 0 {
-		dst = strconv.AppendInt(dst, int64(t.UpstreamStatus), 10)
-	}
+	dst = x.AppendUpstreamStatus(dst)
 	dst = append(dst, `","response":{"status":`...)
 	dst = strconv.AppendInt(dst, int64(x.Response.Status), 10)
 	dst = append(dst, `,"headers":`...)

@@ -103,7 +103,7 @@ func TestRecord(t *testing.T) {
 				"authorization": "REDACTED", "proxy-authorization": "REDACTED", "odd": "q\"b\\t\tn\x01\ufffdé"},
 			"tls": map[string]any{"version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "client_verify": "NONE"},
 		},
-		"upstream_uri": "/base/a%20b?k=1&flag&k=2&e%3D=%C3%A9", "upstream_status": "201",
+		"upstream_uri": "/base/a%20b?k=1&flag&k=2&e%3D=%C3%A9", "upstream_status": "502, 201",
 		"response":  map[string]any{"status": 201.0, "size": 55.0, "headers": map[string]any{"content-type": "text/plain"}},
 		"latencies": map[string]any{"kong": 2.0, "proxy": 30.0, "request": 37.0, "receive": 5.0},
 		"tries": []any{

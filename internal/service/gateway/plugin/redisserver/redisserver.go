@@ -40,11 +40,15 @@ func Field(description string) *schema.Field {
 		}}
 }
 
-// Former are the names that the fields had before they were a record.
-var Former = map[string]string{
-	"redis_host": "redis.host", "redis_port": "redis.port", "redis_timeout": "redis.timeout", "redis_username": "redis.username",
-	"redis_password": "redis.password", "redis_database": "redis.database", "redis_ssl": "redis.ssl",
-	"redis_ssl_verify": "redis.ssl_verify", "redis_server_name": "redis.server_name",
+// Shorthands are the names that the fields had before they were a record. kind is the kind
+// of plugin.
+func Shorthands(kind string) (out []schema.Shorthand) {
+	for _, f := range Field("").Fields {
+		s := schema.Shorthand{Name: "redis_" + f.Name, Kind: f.Kind, LenMin: f.LenMin, Path: "redis." + f.Name, Replaced: true, Shown: true}
+		s.Deprecated = kind + ": config." + s.Name + " is deprecated, please use config." + s.Path + " instead"
+		out = append(out, s)
+	}
+	return out
 }
 
 // New returns the server that a record of Field describes. It is connected to when it is

@@ -26,7 +26,7 @@ func New() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "response-ratelimiting", Version: gateway.Version, Priority: 900,
 		Protocols: []string{"grpc", "grpcs", "http", "https"},
-		Config: &schema.Field{Former: redisserver.Former, Fields: []*schema.Field{
+		Config: &schema.Field{Shorthands: redisserver.Shorthands("response-ratelimiting"), Fields: []*schema.Field{
 			{Name: "header_name", Kind: schema.String, Default: "x-kong-limit", Check: gateway.CheckHeaderName,
 				Description: "Header of the upstream's answer that says what it cost."},
 			{Name: "limit_by", Kind: schema.String, Default: "consumer", OneOf: []any{"consumer", "credential", "ip"},

@@ -60,11 +60,21 @@ func New() gateway.Plugin {
 					Elements: &schema.Field{Kind: schema.String, OneOf: fields.Any("GET", "POST", "DELETE")}},
 				text("logout_query_arg", "Query parameter that ends the session.", "session_logout"),
 				text("logout_post_arg", "Field of a body that ends the session.", "session_logout"),
-				flag("hash_subject", "Keep the subject as its digest.", false),
-				flag("store_metadata", "Keep who has sessions.", false),
 			},
-			Former: map[string]string{"cookie_lifetime": "rolling_timeout", "cookie_idletime": "idling_timeout", "cookie_discard": "stale_ttl",
-				"cookie_samesite": "cookie_same_site", "cookie_httponly": "cookie_http_only", "cookie_persistent": "remember"},
+			Shorthands: []schema.Shorthand{
+				{Name: "cookie_lifetime", Kind: schema.Number, Path: "rolling_timeout"},
+				{Name: "cookie_idletime", Kind: schema.Number, Path: "idling_timeout"},
+				{Name: "cookie_renew", Kind: schema.Number}, // of a session library that is gone
+				{Name: "cookie_discard", Kind: schema.Number, Path: "stale_ttl"},
+				{Name: "cookie_samesite", Kind: schema.String, Path: "cookie_same_site", Value: func(v any) any {
+					if v == "off" {
+						return "Lax"
+					}
+					return v
+				}},
+				{Name: "cookie_httponly", Kind: schema.Boolean, Path: "cookie_http_only"},
+				{Name: "cookie_persistent", Kind: schema.Boolean, Path: "remember"},
+			},
 		},
 		Entities: websession.Entities(),
 		New:      newInstance,
@@ -91,7 +101,6 @@ func newInstance(c schema.Record, env gateway.Env) (any, error) {
 		Timeouts: websession.Timeouts{Idling: fields.Seconds(c, "idling_timeout"), Rolling: fields.Seconds(c, "rolling_timeout"),
 			Absolute: fields.Seconds(c, "absolute_timeout")},
 		StaleTTL: fields.Seconds(c, "stale_ttl"), Stored: fields.String(c, "storage") == "kong",
-		Metadata: fields.Bool(c, "store_metadata"), HashSubject: fields.Bool(c, "hash_subject"),
 		Clock: env.Clock, Directory: env.Directory, Records: env.Records}
 	if fields.Bool(c, "remember") {
 		cookie.Name = fields.String(c, "remember_cookie_name")

@@ -50,7 +50,7 @@ func New() gateway.Plugin {
 		batch.Field(1),
 	}
 	return gateway.Plugin{Name: "statsd", Version: gateway.Version, Priority: 11, Streams: true,
-		Config: &schema.Field{Fields: append(config, batch.Legacy()...)}, New: newInstance}
+		Config: &schema.Field{Fields: append(config, batch.Legacy("statsd")...)}, New: newInstance}
 }
 
 // NewDatadog returns the kind datadog.
@@ -78,7 +78,7 @@ func NewDatadog() gateway.Plugin {
 		metrics, batch.Field(1),
 	}
 	return gateway.Plugin{Name: "datadog", Version: gateway.Version, Priority: 10, Streams: true,
-		Config: &schema.Field{Fields: append(config, batch.Legacy()...)}, New: newDatadog}
+		Config: &schema.Field{Fields: append(config, batch.Legacy("datadog")...)}, New: newDatadog}
 }
 
 func metricsField(names, kinds []string, more ...*schema.Field) *schema.Field {

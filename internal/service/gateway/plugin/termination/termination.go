@@ -1,7 +1,6 @@
 package termination
 
 import (
-	"encoding/json"
 	"os"
 
 	"sluice.dev/sluice/internal/service/gateway"
@@ -49,7 +48,7 @@ func New() gateway.Plugin {
 					in.kind = kind
 				}
 			} else if message != "" {
-				in.body, _ = json.Marshal(map[string]string{"message": message}) // strings always encode
+				in.body, _ = gateway.EncodeJSON(map[string]string{"message": message}) // strings always encode
 			}
 			return in, nil
 		},
@@ -114,6 +113,6 @@ func (in *instance) told(x *gateway.Exchange) []byte {
 			told["matched_service"] = map[string]any{"id": s.ID, "name": s.Name}
 		}
 	}
-	out, _ := json.Marshal(told) // strings and numbers always encode
+	out, _ := gateway.EncodeJSON(told) // strings and numbers always encode
 	return out
 }

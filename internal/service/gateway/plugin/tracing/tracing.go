@@ -28,14 +28,22 @@ func Field(format string) *schema.Field {
 		}}
 }
 
-// HeaderType describes the older "header_type".
-func HeaderType(edits ...func(*schema.Field)) *schema.Field {
-	return fields.Choice("header_type", append([]string{"preserve", "ignore"}, injectable()...), append(edits, schema.Default("preserve"))...)
+// HeaderType describes the older "header_type". kind is the kind of plugin.
+func HeaderType(kind string, edits ...func(*schema.Field)) *schema.Field {
+	return fields.Choice("header_type", append([]string{"preserve", "ignore"}, injectable()...),
+		append(edits, schema.Default("preserve"), replaced(kind, "header_type"))...)
+}
+
+// replaced marks a field that "propagation" replaced.
+func replaced(kind, name string) func(*schema.Field) {
+	return func(f *schema.Field) {
+		f.Deprecated = kind + ": config." + name + " is deprecated, please use config.propagation options instead"
+	}
 }
 
 // DefaultHeaderType describes the older "default_header_type".
-func DefaultHeaderType(format string) *schema.Field {
-	return fields.Choice("default_header_type", injectable(), schema.Required, schema.Default(format))
+func DefaultHeaderType(kind, format string) *schema.Field {
+	return fields.Choice("default_header_type", injectable(), schema.Required, schema.Default(format), replaced(kind, "default_header_type"))
 }
 
 // Propagation is how traces are taken over and passed on.

@@ -20,7 +20,7 @@ const (
 
 func propagation(t testing.TB, in schema.Record) tracing.Propagation {
 	t.Helper()
-	f := &schema.Field{Fields: []*schema.Field{tracing.HeaderType(), tracing.Field("w3c")}}
+	f := &schema.Field{Fields: []*schema.Field{tracing.HeaderType("opentelemetry"), tracing.Field("w3c")}}
 	if r, ok := in["propagation"].(schema.Record); ok {
 		r["default_format"] = "w3c" // required where any of it is given
 	}

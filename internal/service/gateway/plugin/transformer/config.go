@@ -76,6 +76,11 @@ type plan struct {
 // newPlan reads the lists called part; a nil engine takes values as they are.
 func newPlan(e *lua.Engine, c schema.Record, part string) (*plan, error) {
 	p := &plan{remove: schema.Strings(schema.At(c, "remove."+part))}
+	for i, entry := range p.remove { // a value behind the name does not count, as in Kong
+		if part == "headers" {
+			p.remove[i], _ = cut(entry)
+		}
+	}
 	for name, to := range map[string]*[]planned{"rename": &p.rename, "replace": &p.replace, "add": &p.add, "append": &p.append} {
 		kinds := schema.Strings(schema.At(c, name+"."+part+"_types"))
 		for i, entry := range schema.Strings(schema.At(c, name+"."+part)) {

@@ -50,7 +50,7 @@ func NewRequest(e *lua.Engine) gateway.Plugin {
 				}
 				return ""
 			}},
-			action("remove", list("body", nil), list("headers", checkHeaderName), list("querystring", nil)),
+			action("remove", list("body", nil), list("headers", nil), list("querystring", nil)),
 			action("rename", pairs("body"), list("headers", template(checkRename)), pairs("querystring")),
 			replace, parts("add"), parts("append"),
 		}},

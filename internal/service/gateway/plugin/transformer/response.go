@@ -17,7 +17,7 @@ func NewResponse() gateway.Plugin {
 	return gateway.Plugin{
 		Name: "response-transformer", Version: gateway.Version, Priority: 800,
 		Config: &schema.Field{Fields: []*schema.Field{
-			action("remove", list("json", nil), list("headers", checkHeaderName)),
+			action("remove", list("json", nil), list("headers", nil)),
 			action("rename", list("headers", checkRename), list("json", checkPair)),
 			parts("replace"), parts("add"), parts("append"),
 		}},

@@ -95,20 +95,20 @@ func TestMultipart(t *testing.T) {
 
 func TestResponse(t *testing.T) {
 	config := rec{
-		"remove": rec{"headers": list("x-gone"), "json": list("gone")}, "rename": rec{"headers": list("x-old:x-new"), "json": list("old:new")},
+		"remove": rec{"headers": list("x-gone", "set-cookie:a value"), "json": list("gone")}, "rename": rec{"headers": list("x-old:x-new"), "json": list("old:new")},
 		"replace": rec{"headers": list("x-have:2", "x-not:1"), "json": list("n:7"), "json_types": list("number")},
 		"add":     rec{"headers": list("x-have:3", "x-add:1"), "json": list("flag:true", "text:a/\"b"), "json_types": list("boolean", "string")},
 		"append":  rec{"headers": list("x-have:4"), "json": list("l:3"), "json_types": list("number")},
 	}
 	g := newGateway(t)
 	gatewaytest.Create(t, g, "plugins", rec{"name": "response-transformer", "config": config})
-	head := []string{"X-Gone", "1", "X-Old", "o", "X-Have", "1", "Content-Type", "application/json"}
+	head := []string{"X-Gone", "1", "Set-Cookie", "a=1", "Set-Cookie", "b=2", "X-Old", "o", "X-Have", "1", "Content-Type", "application/json"}
 	const body = `{"gone":1,"old":2,"n":1,"l":[1,2]}`
 	r := gatewaytest.Do(g, gatewaytest.Request{Answer: head, AnswerBody: body})
 	if want := `{"flag":true,"l":[1,2,3],"n":7,"new":2,"text":"a/\"b"}`; r.Body != want {
 		t.Errorf("%s, want %s", r.Body, want)
 	}
-	if h := r.Header; h.Get("X-Gone") != "" || h.Get("X-New") != "o" || h.Get("X-Have") != "2" || h.Count("X-Have") != 2 || h.Get("X-Add") != "1" || h.Count("X-Not") != 0 {
+	if h := r.Header; h.Get("X-Gone") != "" || h.Count("Set-Cookie") != 0 || h.Get("X-New") != "o" || h.Get("X-Have") != "2" || h.Count("X-Have") != 2 || h.Get("X-Add") != "1" || h.Count("X-Not") != 0 {
 		t.Errorf("%v", h.Fields())
 	}
 	for _, h := range [][]string{append(head, "Content-Encoding", "gzip"), {"Content-Type", "text/html"}} {

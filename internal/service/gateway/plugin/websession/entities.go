@@ -9,25 +9,15 @@ import (
 // ended. A kind of plugin has to bring Entities.
 const Collection = "sessions"
 
-const metadata = "session_metadatas"
-
 // Entities are the collections of sessions.
 func Entities() []*schema.Entity {
-	id, created, updated, _ := gateway.Shared()
+	id, created, _, _ := gateway.Shared()
 	return []*schema.Entity{
 		{
 			Name: Collection, EndpointKey: "session_id", Expires: true,
 			Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 				id, {Name: "session_id", Kind: schema.String, Required: true, Unique: true, Secret: true},
 				{Name: "expires", Kind: schema.Integer}, {Name: "data", Kind: schema.String}, created,
-			}},
-		},
-		{
-			Name: metadata, Private: true,
-			Record: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
-				id, {Name: "session", Kind: schema.Foreign, Reference: Collection, Required: true, Cascade: true},
-				{Name: "sid", Kind: schema.String}, {Name: "audience", Kind: schema.String}, {Name: "subject", Kind: schema.String},
-				created, updated,
 			}},
 		},
 	}

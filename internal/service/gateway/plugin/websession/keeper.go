@@ -2,8 +2,6 @@ package websession
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"time"
 
@@ -25,9 +23,6 @@ type Config struct {
 	RememberTimeouts Timeouts
 	// Stored keeps the data in the collection sessions.
 	Stored bool
-	// Metadata records the audience and the subject of stored sessions, the latter as its
-	// digest where HashSubject is set.
-	Metadata, HashSubject bool
 
 	Clock     clock.Clock
 	Directory gateway.Directory
@@ -256,23 +251,9 @@ func (j *jar) store(ctx context.Context, t, old *ticket, replaces bool) error {
 	if life := j.life(); life > 0 {
 		r["ttl"], r["expires"] = life.Seconds(), float64(k.now())+life.Seconds()
 	}
-	kept, err := k.Records.Create(ctx, Collection, r)
-	if err != nil {
+	_, err := k.Records.Create(ctx, Collection, r)
+	if err != nil || !replaces {
 		return err
-	}
-	if k.Metadata {
-		subject := t.subject
-		if k.HashSubject {
-			sum := sha256.Sum256([]byte(subject))
-			subject = base64.StdEncoding.EncodeToString(sum[:])
-		}
-		if _, err := k.Records.Create(ctx, metadata, schema.Record{"session": schema.Record{"id": kept["id"]},
-			"sid": t.name(), "audience": k.Audience, "subject": subject}); err != nil {
-			return err
-		}
-	}
-	if !replaces {
-		return nil
 	}
 	if was, ok := k.Directory.ByUnique(Collection, "session_id", old.name()); ok {
 		id, _ := was["id"].(string)

@@ -39,7 +39,7 @@ func New(d Deps) gateway.Plugin {
 			{Name: "default_service_name", Kind: schema.String},
 			{Name: "include_credential", Kind: schema.Boolean, Required: true, Default: true},
 			{Name: "traceid_byte_count", Kind: schema.Integer, Required: true, Default: 16, OneOf: []any{8.0, 16.0}},
-			tracing.HeaderType(schema.Required), tracing.DefaultHeaderType("b3"),
+			tracing.HeaderType("zipkin", schema.Required), tracing.DefaultHeaderType("zipkin", "b3"),
 			{Name: "tags_header", Kind: schema.String, Required: true, Default: "Zipkin-Tags"},
 			{Name: "static_tags", Kind: schema.Array, Check: distinctNames, Elements: &schema.Field{Kind: schema.Nested, Fields: []*schema.Field{
 				name, {Name: "value", Kind: schema.String, Required: true}}}},
