@@ -96,11 +96,11 @@ type encoder struct {
 	buf     []byte
 	ends    []int
 	message pgproto3.DataRow
-	numbers *pgtype.Map
 }
 
 func newEncoder(columns []wire.Column, formats []int16, zone string) *encoder {
-	e := &encoder{columns: columns, numbers: pgtype.NewMap(), ends: make([]int, len(columns))}
+	// A slice of no buffer at all is nil, which is NULL: an empty value needs one.
+	e := &encoder{columns: columns, buf: make([]byte, 0, 512), ends: make([]int, len(columns))}
 	for i := range columns {
 		e.formats = append(e.formats, format(formats, i))
 	}
@@ -209,35 +209,10 @@ func (e *encoder) binary(c wire.Cell, t wire.Type) {
 		put32(days)
 		put32(months)
 	case wire.Numeric:
-		var n pgtype.Numeric
-		if err := n.Scan(string(c)); err == nil {
-			if b, err := e.numbers.Encode(pgtype.NumericOID, pgtype.BinaryFormatCode, n, e.buf); err == nil {
-				e.buf = b
-			}
-		}
+		e.buf = appendNumeric(e.buf, string(c))
 	default:
 		e.buf = append(e.buf, c...)
 	}
-}
-
-// appendFloat writes the shortest digits that read back the same, as PostgreSQL does.
-func appendFloat(b []byte, v float64, bits int) []byte {
-	switch {
-	case math.IsNaN(v):
-		return append(b, "NaN"...)
-	case math.IsInf(v, 1):
-		return append(b, "Infinity"...)
-	case math.IsInf(v, -1):
-		return append(b, "-Infinity"...)
-	}
-	limit := 1e15
-	if bits == 32 {
-		limit = 1e6
-	}
-	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= limit) {
-		return strconv.AppendFloat(b, v, 'e', -1, bits)
-	}
-	return strconv.AppendFloat(b, v, 'f', -1, bits)
 }
 
 func appendDate(b []byte, days int32) []byte {
@@ -292,24 +267,36 @@ func appendTimestamp(b []byte, micros int64, zone *time.Location) []byte {
 			sign, seconds = "-", -seconds
 		}
 		offset = fmt.Sprintf("%s%02d", sign, seconds/3600)
-		if m := seconds / 60 % 60; m != 0 {
-			offset += fmt.Sprintf(":%02d", m)
+		if seconds%3600 != 0 {
+			offset += fmt.Sprintf(":%02d", seconds/60%60)
+		}
+		if seconds%60 != 0 { // local mean time, before there were zones
+			offset += fmt.Sprintf(":%02d", seconds%60)
 		}
 	}
 	clock := appendFraction(fmt.Appendf([]byte(" "), "%02d:%02d:%02d", t.Hour(), t.Minute(), t.Second()), int64(t.Nanosecond()/1000))
 	return appendDay(b, t, string(clock)+offset)
 }
 
-// appendInterval writes PostgreSQL's own style: 1 year 2 mons 3 days 04:05:06.
+// appendInterval writes PostgreSQL's own style: 1 year 2 mons 3 days 04:05:06. What is
+// positive behind something negative says so.
 func appendInterval(b []byte, months, days int32, micros int64) []byte {
 	start := len(b)
+	wasNegative := false
+	part := func(negative bool) {
+		if len(b) > start {
+			b = append(b, ' ')
+		}
+		if wasNegative && !negative {
+			b = append(b, '+')
+		}
+		wasNegative = negative
+	}
 	unit := func(n int64, name string) {
 		if n == 0 {
 			return
 		}
-		if len(b) > start {
-			b = append(b, ' ')
-		}
+		part(n < 0)
 		b = append(strconv.AppendInt(b, n, 10), ' ')
 		if b = append(b, name...); n != 1 {
 			b = append(b, 's')
@@ -319,9 +306,7 @@ func appendInterval(b []byte, months, days int32, micros int64) []byte {
 	unit(int64(months%12), "mon")
 	unit(int64(days), "day")
 	if micros != 0 || len(b) == start {
-		if len(b) > start {
-			b = append(b, ' ')
-		}
+		part(micros < 0)
 		if micros < 0 {
 			b, micros = append(b, '-'), -micros
 		}
@@ -385,15 +370,8 @@ func decodeParameter(v []byte, t wire.Type, format int16) (wire.Parameter, error
 		h := hex.EncodeToString(v)
 		return wire.Parameter{Type: wire.Text, Value: wire.Cell(h)}, nil
 	case wire.Numeric:
-		var n pgtype.Numeric
-		if err := pgtype.NewMap().Scan(pgtype.NumericOID, pgtype.BinaryFormatCode, v, &n); err != nil {
-			return wire.Parameter{}, err
-		}
-		s, err := n.Value()
-		if err != nil {
-			return wire.Parameter{}, err
-		}
-		return wire.Parameter{Type: wire.Text, Value: wire.Cell(fmt.Sprint(s))}, nil
+		digits, err := readNumeric(v)
+		return wire.Parameter{Type: wire.Text, Value: wire.Cell(digits)}, err
 	case wire.Bytes:
 		return wire.Parameter{Type: wire.Bytes, Value: append(wire.Cell{}, v...)}, nil
 	case wire.JSON:

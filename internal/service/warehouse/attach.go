@@ -23,7 +23,7 @@ func (r *run) prepare(tables []*boundTable, stub bool, found *analysis) error {
 		Database: Database, TimeZone: set.timeZone,
 		Schemas:    []string{publicSchema, catalogSchema, informationSchema},
 		SearchPath: []string{},
-		Prelude:    r.session.prelude(r.text.sql, visible),
+		Prelude:    r.session.prelude(r.text, visible),
 	}
 	for _, schema := range set.searchPath {
 		begin.Schemas = append(begin.Schemas, schema)

@@ -161,7 +161,7 @@ func (r *run) outline(st *Statement, body int, types []wire.Type, as stand) (wir
 		return wire.Described{}, err
 	}
 	if isChange {
-		if r.text, err = rewrite(st.sql, types, as); err != nil {
+		if r.text, err = rewrite(st.sql, r.dialect(types, as)); err != nil {
 			return wire.Described{}, err
 		}
 		r.body = 0

@@ -27,6 +27,7 @@ func (s *Session) query(ctx context.Context, st *Statement, args []wire.Paramete
 
 func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 	q := st.node.(*query)
+	r.args = args
 	found, tables, err := r.understand(st.sql, st.types, standValue, q.body)
 	if err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func (r *run) restart() error {
 // say what it reads, finds these tables and authorises each.
 func (r *run) understand(sql string, types []wire.Type, as stand, body int) (*analysis, []*boundTable, error) {
 	var err error
-	if r.text, err = rewrite(sql, types, as); err != nil {
+	if r.text, err = rewrite(sql, r.dialect(types, as)); err != nil {
 		return nil, nil, err
 	}
 	r.body = r.text.forward(body)
@@ -149,6 +150,11 @@ func (r *run) understand(sql string, types []wire.Type, as stand, body int) (*an
 		err = &moved
 	}
 	return nil, nil, err
+}
+
+// dialect says how the session's statements are rewritten.
+func (r *run) dialect(types []wire.Type, as stand) dialect {
+	return dialect{types: types, as: as, args: r.args, reader: r.session.reader()}
 }
 
 // resolve binds the mentioned tables by the session's search path.

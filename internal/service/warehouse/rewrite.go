@@ -1,12 +1,13 @@
 package warehouse
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
+	"sluice.dev/sluice/internal/service/warehouse/pginput"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -14,18 +15,29 @@ import (
 type edit struct {
 	start, end int
 	text       string
+	rank       rank
 }
+
+// rank orders what stands at one byte: an insertion that belongs to the text before it,
+// one that belongs to the text behind it, and what replaces that text.
+type rank uint8
+
+const (
+	rankClose rank = iota
+	rankOpen
+	rankReplace
+)
 
 // rewritten is a statement brought to the engine's dialect, and the way back from a
 // place in it to the place in the client's text.
 type rewritten struct {
 	sql   string
 	edits []edit
+	types map[string]string // the engine's stand-ins for types that it has not, by name
 }
 
-// apply makes the edits, which must not overlap.
+// apply makes the edits, which are in order and do not overlap.
 func apply(sql string, edits []edit) rewritten {
-	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var b strings.Builder
 	at := 0
 	for _, e := range edits {
@@ -34,7 +46,7 @@ func apply(sql string, edits []edit) rewritten {
 		at = e.end
 	}
 	b.WriteString(sql[at:])
-	return rewritten{b.String(), edits}
+	return rewritten{sql: b.String(), edits: edits}
 }
 
 // origin returns the byte of the client's text, from 1, for one of the rewritten text.
@@ -67,16 +79,44 @@ const (
 	standNull               // a NULL of its type, to describe what cannot be bound without
 )
 
-// rewrite brings what Redshift and PostgreSQL write and the engine does not read to the
-// engine's dialect: TOP, bare date parts, sysdate, the catalogue's schemas and
-// parameters, which get the types the client or the engine decided on.
-func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
+// dialect is what a rewriting needs to know beside the text.
+type dialect struct {
+	types  []wire.Type // of the parameters, as the client or the engine decided
+	as     stand
+	args   []wire.Parameter // what is bound; nil while the statement is only described
+	reader pginput.Reader   // of constants, in the session's time zone
+}
+
+// rewriter gathers the edits of one statement.
+type rewriter struct {
+	tokens []token
+	edits  []edit
+	args   []wire.Parameter
+	reader pginput.Reader
+	types  map[string]string
+}
+
+func (w *rewriter) replace(start, end int, text string) {
+	w.edits = append(w.edits, edit{start, end, text, rankReplace})
+}
+
+// open inserts text before what stands at a byte, close behind what ends at it.
+func (w *rewriter) open(at int, text string) { w.edits = append(w.edits, edit{at, at, text, rankOpen}) }
+func (w *rewriter) close(at int, text string) {
+	w.edits = append(w.edits, edit{at, at, text, rankClose})
+}
+
+// rewrite brings what Redshift and PostgreSQL write and the engine does not read, or reads
+// in another way, to the engine's dialect: TOP, bare date parts, sysdate, casts, patterns,
+// functions that return sets, the catalogue's schemas and parameters.
+func rewrite(sql string, d dialect) (rewritten, error) {
 	tokens, err := lex(sql)
 	if err != nil {
 		return rewritten{}, err
 	}
-	var edits []edit
-	replace := func(t token, text string) { edits = append(edits, edit{t.start, t.end, text}) }
+	w := &rewriter{tokens: tokens, args: d.args, reader: d.reader, types: map[string]string{}}
+	types, as := d.types, d.as
+	replace := func(t token, text string) { w.replace(t.start, t.end, text) }
 	next := func(i int, what string) bool { return i < len(tokens) && tokens[i].is(what) }
 	for i, t := range tokens {
 		switch {
@@ -93,35 +133,63 @@ func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 				value = "NULL"
 			}
 			if n <= len(types) && types[n-1] != wire.Unknown {
-				replace(t, "CAST("+value+" AS "+engineType(types[n-1])+")")
+				kind := engineType(types[n-1])
+				if types[n-1] == wire.Numeric {
+					kind = w.numericType(t, true)
+				}
+				replace(t, "CAST("+value+" AS "+kind+")")
 			}
 		case t.kind == tokenString && strings.HasPrefix(t.text, `\x`) && next(i+1, ":") && (next(i+3, "bytea") || next(i+3, "varbyte")):
 			if b, err := hex.DecodeString(t.text[2:]); err == nil {
 				replace(t, blobLiteral(b))
 			}
+		case isPair(tokens, i, ":"):
+			w.castPair(i)
 		case t.kind != tokenWord:
+		case t.text == "cast" && next(i+1, "("):
+			w.castCall(i)
+		case (t.text == "timestamptz" || t.text == "timestamp" && next(i+1, "with") && next(i+2, "time") && next(i+3, "zone")) && !next(i-1, ":") && !next(i-1, "as"):
+			if end := typeEnd(tokens, i); end < len(tokens) {
+				w.instant(tokens[end])
+			}
+		case t.text == "like" || t.text == "ilike":
+			w.like(i + 1)
+		case t.text == "similar" && next(i+1, "to"):
+			if err := w.similar(i + 2); err != nil {
+				return rewritten{}, err
+			}
+		case t.text == "extract" && next(i+1, "(") && next(i+3, "from"):
+			w.extract(i)
 		case t.text == "select" && topAt(tokens, i) > 0:
 			e, err := rewriteTop(tokens, topAt(tokens, i), len(sql))
 			if err != nil {
 				return rewritten{}, err
 			}
-			edits = append(edits, e...)
+			w.edits = append(w.edits, e...)
 		case t.text == "at" && !next(i+1, "time") && !next(i+1, "("):
 			replace(t, `"at"`) // a keyword of the engine's, a name to everybody else
 		case t.text == "sysdate" && !next(i+1, "("):
 			replace(t, "getdate()")
 		case slices.Contains(datePartFunctions, t.text) && next(i+1, "(") && i+3 < len(tokens) &&
 			tokens[i+2].kind == tokenWord && next(i+3, ","):
+			if part, ok := extractParts[tokens[i+2].text]; ok && (t.text == "datepart" || t.text == "date_part") && part != "epoch" {
+				w.replace(t.start, tokens[i+3].end, "sluice_part_"+part+"(")
+				break
+			}
 			replace(tokens[i+2], "'"+tokens[i+2].text+"'")
 			if t.text == "datepart" {
 				replace(t, "date_part")
+			}
+		case t.text == "date_part" && next(i+1, "(") && i+3 < len(tokens) && tokens[i+2].kind == tokenString && next(i+3, ","):
+			if part, ok := extractParts[strings.ToLower(tokens[i+2].text)]; ok && part != "epoch" {
+				w.replace(t.start, tokens[i+3].end, "sluice_part_"+part+"(")
 			}
 		case t.text == "pg_catalog" && next(i+1, ".") && i+2 < len(tokens):
 			// Types and functions of the engine's own are known without a schema.
 			isType := i > 1 && tokens[i-1].is(":")
 			isFunction := next(i+3, "(")
 			if isType || isFunction && !isMacro(tokens[i+2].text) {
-				edits = append(edits, edit{t.start, tokens[i+2].start, ""})
+				w.replace(t.start, tokens[i+2].start, "")
 			} else {
 				replace(t, catalogSchema)
 			}
@@ -130,17 +198,35 @@ func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 		case t.text == "operator" && next(i+1, "(") && next(i+2, "pg_catalog") && next(i+3, "."):
 			for j := i + 4; j < len(tokens); j++ {
 				if tokens[j].is(")") {
-					edits = append(edits, edit{t.start, t.end, ""}, edit{tokens[i+1].start, tokens[i+4].start, ""}, edit{tokens[j].start, tokens[j].end, ""})
+					w.replace(t.start, t.end, "")
+					w.replace(tokens[i+1].start, tokens[i+4].start, "")
+					w.replace(tokens[j].start, tokens[j].end, "")
 					break
 				}
 			}
 		case t.text == "collate" && next(i+1, "pg_catalog") && next(i+2, ".") && i+3 < len(tokens):
-			edits = append(edits, edit{t.start, tokens[i+3].end, ""})
+			w.replace(t.start, tokens[i+3].end, "")
 		case (t.text == "regclass" || t.text == "regtype" || t.text == "regproc" || t.text == "regnamespace" || t.text == "name") && i > 1 && castBefore(tokens, i):
 			replace(t, "text")
 		}
 	}
-	return apply(sql, withoutOverlap(edits)), nil
+	w.series()
+	out := apply(sql, withoutOverlap(w.edits))
+	out.types = w.types
+	return out, nil
+}
+
+// extractParts are the parts of EXTRACT and DATE_PART that have a fraction in PostgreSQL
+// and none in the engine.
+var extractParts = map[string]string{
+	"second": "second", "seconds": "second", "sec": "second", "millisecond": "millisecond", "milliseconds": "millisecond", "msec": "millisecond", "epoch": "epoch",
+}
+
+// extract rewrites EXTRACT(part FROM x) where the engine loses the fraction.
+func (w *rewriter) extract(i int) {
+	if part, ok := extractParts[w.tokens[i+2].text]; ok {
+		w.replace(w.tokens[i].start, w.tokens[i+3].end, "sluice_extract_"+part+"(")
+	}
 }
 
 // blobLiteral writes bytes as the engine reads them from a string.
@@ -162,13 +248,13 @@ func castBefore(tokens []token, i int) bool {
 	return i >= 2 && tokens[i-1].is(":") && tokens[i-2].is(":")
 }
 
-// withoutOverlap drops edits inside an earlier, larger one.
+// withoutOverlap brings edits in order and drops those inside an earlier, larger one. Of
+// insertions at one byte the one that was asked for last is the outermost to its left, and
+// the innermost to its right.
 func withoutOverlap(edits []edit) []edit {
-	sort.SliceStable(edits, func(i, j int) bool {
-		if edits[i].start != edits[j].start {
-			return edits[i].start < edits[j].start
-		}
-		return edits[i].end > edits[j].end
+	slices.Reverse(edits)
+	slices.SortStableFunc(edits, func(a, b edit) int {
+		return cmp.Or(a.start-b.start, int(a.rank)-int(b.rank), b.end-a.end)
 	})
 	out := edits[:0]
 	end := -1
@@ -215,7 +301,7 @@ scan:
 	if n.kind == tokenParameter {
 		number = "$" + n.text
 	}
-	return []edit{{tokens[top].start, n.end, ""}, {end, end, "\nLIMIT " + number}}, nil
+	return []edit{{tokens[top].start, n.end, "", rankReplace}, {end, end, "\nLIMIT " + number, rankClose}}, nil
 }
 
 // engineType returns the engine's name of a parameter's type.

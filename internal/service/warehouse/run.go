@@ -25,6 +25,7 @@ type run struct {
 	killer  chan *time.Timer // holds the timer once the statement was canceled
 
 	text    rewritten
+	args    []wire.Parameter
 	body    int // byte of the rewritten text where the analysed query begins
 	verb    string
 	inputs  []*input

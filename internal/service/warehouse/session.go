@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"slices"
 
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/name"
@@ -176,6 +177,9 @@ func (s *Session) Run(ctx context.Context, st *Statement, args []wire.Parameter)
 	if len(args) != len(st.types) {
 		return nil, InvalidParameterValue.new("the statement needs %d parameters and was given %d", len(st.types), len(args))
 	}
+	if args, err = s.readArguments(st.types, args); err != nil {
+		return nil, err
+	}
 	if s.pending != nil && !isControl && st.node.kind() != kindSession {
 		return nil, FeatureNotSupported.new("a transaction that has changed something can only be committed or rolled back").
 			hint("COMMIT first. One change per transaction is atomic; more than one would not be.")
@@ -189,6 +193,26 @@ func (s *Session) Run(ctx context.Context, st *Statement, args []wire.Parameter)
 		return s.commit(ctx, func(ctx context.Context) (*pendingChange, error) { return s.define(ctx, st.node) })
 	}
 	return s.commit(ctx, func(ctx context.Context) (*pendingChange, error) { return s.modify(ctx, st, args) })
+}
+
+// readArguments brings timestamps with time zone that came as text to the engine's form: for
+// this type alone the engine has a reader that cannot be replaced.
+func (s *Session) readArguments(types []wire.Type, args []wire.Parameter) ([]wire.Parameter, error) {
+	out := args
+	for i, a := range args {
+		if types[i] != wire.TimestampTZ || a.Type != wire.Text || a.Value == nil {
+			continue
+		}
+		v, err := s.reader().TimestampTZ(string(a.Value))
+		if err != nil {
+			return nil, InvalidDatetime.new("%s", err)
+		}
+		if &out[0] == &args[0] {
+			out = slices.Clone(args)
+		}
+		out[i].Value = wire.Cell(instantText(v))
+	}
+	return out, nil
 }
 
 // Fail notes that something went wrong, which aborts an open transaction.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/service/warehouse/pginput"
 )
 
 // settings are a session's parameters.
@@ -167,6 +168,15 @@ func duration(v string) (time.Duration, error) {
 		return 0, InvalidParameterValue.new("invalid value for a time-out: \"%s\"", v)
 	}
 	return d, nil
+}
+
+// reader reads constants in the session's time zone.
+func (s *Session) reader() pginput.Reader {
+	zone, err := time.LoadLocation(s.settings.timeZone)
+	if err != nil { // it was looked up when it was set
+		zone = time.UTC
+	}
+	return pginput.Reader{Zone: zone, Now: s.svc.clock.Now}
 }
 
 // Parameter returns a setting of the session.

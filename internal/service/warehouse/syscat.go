@@ -76,6 +76,15 @@ CREATE MACRO %[1]s.current_user() AS %[3]s;
 CREATE MACRO %[1]s.session_user() AS %[3]s;
 CREATE MACRO %[1]s."user"() AS %[3]s;
 CREATE MACRO %[1]s.getdate() AS current_timestamp::TIMESTAMP;
+CREATE MACRO %[1]s.sluice_similar_pattern(p) AS '(?s)(?:' || replace(replace(regexp_replace(regexp_replace(p, '([.^$])', '\\\1', 'g'), '\((\?:)?', '(?:', 'g'), '%', '.*'), '_', '.') || ')';
+CREATE MACRO %[1]s.sluice_extract_second(x) AS CAST(CAST(date_part('microsecond', x) AS DECIMAL(12, 0)) * 0.000001 AS DECIMAL(18, 6));
+CREATE MACRO %[1]s.sluice_extract_millisecond(x) AS CAST(CAST(date_part('microsecond', x) AS DECIMAL(12, 0)) * 0.001 AS DECIMAL(18, 3));
+CREATE MACRO %[1]s.sluice_extract_epoch(x) AS CAST(date_part('epoch', x) AS DECIMAL(24, 6));
+CREATE MACRO %[1]s.sluice_part_second(x) AS date_part('microsecond', x) / 1e6::DOUBLE;
+CREATE MACRO %[1]s.sluice_part_millisecond(x) AS date_part('microsecond', x) / 1e3::DOUBLE;
+CREATE MACRO %[1]s.format(f) AS printf(f), (f, a) AS printf(f, coalesce(a::VARCHAR, '')), (f, a, b) AS printf(f, coalesce(a::VARCHAR, ''), coalesce(b::VARCHAR, '')),
+	(f, a, b, c) AS printf(f, coalesce(a::VARCHAR, ''), coalesce(b::VARCHAR, ''), coalesce(c::VARCHAR, '')),
+	(f, a, b, c, d) AS printf(f, coalesce(a::VARCHAR, ''), coalesce(b::VARCHAR, ''), coalesce(c::VARCHAR, ''), coalesce(d::VARCHAR, ''));
 CREATE MACRO %[1]s.nvl(a, b) AS coalesce(a, b);
 CREATE MACRO %[1]s.dateadd(part, n, d) AS d + CAST(n || ' ' || part AS INTERVAL);
 CREATE MACRO %[1]s.regexp_full_match(a, b) AS regexp_matches(a, b);
@@ -137,8 +146,8 @@ func isMacro(name string) bool {
 
 // prelude is the SQL that gives an engine the functions PostgreSQL and Redshift have, as
 // far as a statement mentions them: making them all would cost more than most queries.
-func (s *Session) prelude(sql string, visible []int) string {
-	sql = strings.ToLower(sql)
+func (s *Session) prelude(text rewritten, visible []int) string {
+	sql := strings.ToLower(text.sql)
 	var used strings.Builder
 	for _, m := range macros {
 		// The engine's parser turns ~ into a function that wants the whole text to match.
@@ -149,6 +158,9 @@ func (s *Session) prelude(sql string, visible []int) string {
 	oids := make([]string, len(visible))
 	for i, o := range visible {
 		oids[i] = strconv.Itoa(o)
+	}
+	for name, as := range text.types {
+		used.WriteString("CREATE TYPE " + catalogSchema + "." + name + " AS " + as + ";")
 	}
 	return strings.NewReplacer(
 		"%[1]s", catalogSchema,
