@@ -1,70 +1,11 @@
 package pgwire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"math/big"
-	"strconv"
 	"strings"
 )
-
-// appendFloat writes the shortest digits that read back the same, as PostgreSQL does.
-func appendFloat(b []byte, v float64, bits int) []byte {
-	switch {
-	case math.IsNaN(v):
-		return append(b, "NaN"...)
-	case math.IsInf(v, 1):
-		return append(b, "Infinity"...)
-	case math.IsInf(v, -1):
-		return append(b, "-Infinity"...)
-	}
-	low, high, exact := 1e-4, 1e15, float64(1<<53)
-	if bits == 32 {
-		low, high, exact = float64(float32(low)), 1e6, 1<<24
-	}
-	a := math.Abs(v)
-	if a == 0 || a >= low && a < high {
-		return strconv.AppendFloat(b, v, 'f', -1, bits)
-	}
-	start := len(b)
-	b = strconv.AppendFloat(b, v, 'e', -1, bits)
-	if a > exact && a < 1e30 && halfway(string(b[start:]), v, bits) {
-		// PostgreSQL does not take digits that lie between two numbers and are rounded to
-		// this one only because it is even.
-		precision := bytes.IndexByte(b[start:], 'e') - 1 // digits, behind which there is a point
-		if v < 0 {
-			precision--
-		}
-		for ; halfway(string(b[start:]), v, bits); precision++ {
-			b = strconv.AppendFloat(b[:start], v, 'e', precision, bits)
-		}
-	}
-	return b
-}
-
-// halfway reports whether digits, which read as the integer v, are as far from it as from
-// one of its neighbors.
-func halfway(digits string, v float64, bits int) bool {
-	up, down := math.Nextafter(v, math.Inf(1)), math.Nextafter(v, math.Inf(-1))
-	if bits == 32 {
-		up, down = float64(math.Nextafter32(float32(v), float32(math.Inf(1)))), float64(math.Nextafter32(float32(v), float32(math.Inf(-1))))
-	}
-	const precision = 256 // enough for integers below 1e30
-	said, _, err := big.ParseFloat(digits, 10, precision, big.ToNearestEven)
-	if err != nil {
-		return false
-	}
-	for _, neighbor := range []float64{up, down} {
-		sum := new(big.Float).SetPrec(precision).Add(big.NewFloat(v), big.NewFloat(neighbor))
-		if sum.Quo(sum, big.NewFloat(2)).Cmp(said) == 0 {
-			return true
-		}
-	}
-	return false
-}
 
 // appendNumeric writes PostgreSQL's binary form of decimal digits: groups of four, without
 // groups of zeros at either end.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -150,23 +151,23 @@ func (e *encoder) text(c wire.Cell, t wire.Type) {
 	case wire.Int64:
 		e.buf = strconv.AppendInt(e.buf, c.Int64(), 10)
 	case wire.Float32:
-		e.buf = appendFloat(e.buf, float64(c.Float32()), 32)
+		e.buf = pgtext.AppendFloat(e.buf, float64(c.Float32()), 32)
 	case wire.Float64:
-		e.buf = appendFloat(e.buf, c.Float64(), 64)
+		e.buf = pgtext.AppendFloat(e.buf, c.Float64(), 64)
 	case wire.Bytes:
 		e.buf = append(e.buf, `\x`...)
 		e.buf = hex.AppendEncode(e.buf, c)
 	case wire.Date:
-		e.buf = appendDate(e.buf, c.Int32())
+		e.buf = pgtext.AppendDate(e.buf, c.Int32())
 	case wire.Time:
-		e.buf = appendClock(e.buf, c.Int64())
+		e.buf = pgtext.AppendTime(e.buf, c.Int64())
 	case wire.Timestamp:
-		e.buf = appendTimestamp(e.buf, c.Int64(), nil)
+		e.buf = pgtext.AppendTimestamp(e.buf, c.Int64(), nil)
 	case wire.TimestampTZ:
-		e.buf = appendTimestamp(e.buf, c.Int64(), e.zone)
+		e.buf = pgtext.AppendTimestamp(e.buf, c.Int64(), e.zone)
 	case wire.Interval:
 		months, days, micros := c.Interval()
-		e.buf = appendInterval(e.buf, months, days, micros)
+		e.buf = pgtext.AppendInterval(e.buf, months, days, micros)
 	case wire.UUID:
 		h := hex.EncodeToString(c)
 		e.buf = append(e.buf, h[:8]+"-"+h[8:12]+"-"+h[12:16]+"-"+h[16:20]+"-"+h[20:]...)
@@ -213,106 +214,6 @@ func (e *encoder) binary(c wire.Cell, t wire.Type) {
 	default:
 		e.buf = append(e.buf, c...)
 	}
-}
-
-func appendDate(b []byte, days int32) []byte {
-	switch days {
-	case wire.DateInfinity:
-		return append(b, "infinity"...)
-	case wire.DateMinusInfinity:
-		return append(b, "-infinity"...)
-	}
-	return appendDay(b, time.Unix(int64(days)*86400, 0).UTC(), "")
-}
-
-// appendDay writes a date and rest behind it; years before 1 are marked BC.
-func appendDay(b []byte, t time.Time, rest string) []byte {
-	year := t.Year()
-	bc := ""
-	if year < 1 {
-		year, bc = 1-year, " BC"
-	}
-	b = fmt.Appendf(b, "%04d-%02d-%02d", year, t.Month(), t.Day())
-	b = append(b, rest...)
-	return append(b, bc...)
-}
-
-func appendClock(b []byte, micros int64) []byte {
-	s := micros / 1_000_000
-	b = fmt.Appendf(b, "%02d:%02d:%02d", s/3600, s/60%60, s%60)
-	return appendFraction(b, micros%1_000_000)
-}
-
-func appendFraction(b []byte, micros int64) []byte {
-	if micros == 0 {
-		return b
-	}
-	return append(b, strings.TrimRight(fmt.Sprintf(".%06d", micros), "0")...)
-}
-
-func appendTimestamp(b []byte, micros int64, zone *time.Location) []byte {
-	switch micros {
-	case wire.InstantInfinity:
-		return append(b, "infinity"...)
-	case wire.InstantMinusInfinity:
-		return append(b, "-infinity"...)
-	}
-	t := time.UnixMicro(micros).UTC()
-	offset := ""
-	if zone != nil {
-		t = t.In(zone)
-		_, seconds := t.Zone()
-		sign := "+"
-		if seconds < 0 {
-			sign, seconds = "-", -seconds
-		}
-		offset = fmt.Sprintf("%s%02d", sign, seconds/3600)
-		if seconds%3600 != 0 {
-			offset += fmt.Sprintf(":%02d", seconds/60%60)
-		}
-		if seconds%60 != 0 { // local mean time, before there were zones
-			offset += fmt.Sprintf(":%02d", seconds%60)
-		}
-	}
-	clock := appendFraction(fmt.Appendf([]byte(" "), "%02d:%02d:%02d", t.Hour(), t.Minute(), t.Second()), int64(t.Nanosecond()/1000))
-	return appendDay(b, t, string(clock)+offset)
-}
-
-// appendInterval writes PostgreSQL's own style: 1 year 2 mons 3 days 04:05:06. What is
-// positive behind something negative says so.
-func appendInterval(b []byte, months, days int32, micros int64) []byte {
-	start := len(b)
-	wasNegative := false
-	part := func(negative bool) {
-		if len(b) > start {
-			b = append(b, ' ')
-		}
-		if wasNegative && !negative {
-			b = append(b, '+')
-		}
-		wasNegative = negative
-	}
-	unit := func(n int64, name string) {
-		if n == 0 {
-			return
-		}
-		part(n < 0)
-		b = append(strconv.AppendInt(b, n, 10), ' ')
-		if b = append(b, name...); n != 1 {
-			b = append(b, 's')
-		}
-	}
-	unit(int64(months/12), "year")
-	unit(int64(months%12), "mon")
-	unit(int64(days), "day")
-	if micros != 0 || len(b) == start {
-		part(micros < 0)
-		if micros < 0 {
-			b, micros = append(b, '-'), -micros
-		}
-		b = appendClock(b, micros)
-	}
-	return b
 }
 
 // decodeParameter turns a client's value into one for the engine. Values in text stay

@@ -23,7 +23,7 @@ func (r *run) prepare(tables []*boundTable, stub bool, found *analysis) error {
 		Database: Database, TimeZone: set.timeZone,
 		Schemas:    []string{publicSchema, catalogSchema, informationSchema},
 		SearchPath: []string{},
-		Prelude:    r.session.prelude(r.text, visible),
+		Prelude:    r.session.prelude(r.text.sql, visible),
 	}
 	for _, schema := range set.searchPath {
 		begin.Schemas = append(begin.Schemas, schema)
@@ -101,14 +101,17 @@ func (r *run) hand(frame wire.Table, source string, files []*os.File, err error)
 
 // textFormat says to the worker how the text of a table is read.
 func textFormat(x *External) *wire.TextFormat {
-	null := x.Null
-	if null != "" {
-		null = nullPrivate
+	f := &wire.TextFormat{
+		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: x.null(), EmptyAsNull: x.EmptyAsNull, Return: x.carriageReturn(),
+		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat,
 	}
-	return &wire.TextFormat{
-		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
-		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
+	if f.DateFormat == formatAuto {
+		f.DateFormat = ""
 	}
+	if f.TimeFormat == formatAuto || f.TimeFormat == formatEpochSecs || f.TimeFormat == formatEpochMillis {
+		f.TimeFormat = ""
+	}
+	return f
 }
 
 // stream sends a table of text or JSON: its objects themselves where they are proven,

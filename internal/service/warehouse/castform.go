@@ -6,13 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"sluice.dev/sluice/internal/service/warehouse/pginput"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
-// freeScale is how many digits behind the point a numeric without precision keeps where its
-// digits are not known before it is computed.
-const freeScale = 16
+// freeNumeric is the engine's type for a numeric without precision whose digits are not
+// known before it is computed.
+const freeNumeric = "DECIMAL(38, 16)"
 
 // typeForm is a type as a cast names it.
 type typeForm struct {
@@ -80,7 +80,7 @@ func (w *rewriter) castPair(i int) {
 			return
 		}
 		w.open(w.tokens[start].start, f.begins())
-		w.replace(first.start, last.end, "VARCHAR"+w.ends(f))
+		w.replace(first.start, last.end, "VARCHAR"+f.ends())
 	}
 }
 
@@ -119,30 +119,24 @@ func (w *rewriter) castCall(i int) {
 	case "varchar", "char":
 		w.open(w.tokens[i].start, f.begins())
 		w.replace(first.start, last.end, "VARCHAR")
-		w.close(w.tokens[end].end, w.ends(f))
+		w.close(w.tokens[end].end, f.ends())
 	}
 }
 
 // begins and ends put around a cast to text what cuts it to the type's length. A char(n)
-// is blank-padded only when it is shown; the type's name tells the worker.
+// is without its blanks until it is shown.
 func (f typeForm) begins() string {
 	if f.name == "char" {
-		return "CAST(rtrim(left("
+		return "rtrim(left("
 	}
 	return "left("
 }
 
-func (w *rewriter) ends(f typeForm) string {
+func (f typeForm) ends() string {
 	if f.name == "char" {
-		return fmt.Sprintf(", %d), ' ') AS %s)", f.size, w.standIn(wire.PaddedText+strconv.Itoa(f.size), "VARCHAR"))
+		return fmt.Sprintf(", %d), ' ')", f.size)
 	}
 	return fmt.Sprintf(", %d)", f.size)
-}
-
-// standIn returns the name of a type of the engine's that the prelude must make.
-func (w *rewriter) standIn(name, as string) string {
-	w.types[name] = as
-	return catalogSchema + "." + name
 }
 
 // numericType is what stands for a bare numeric in a cast: as many digits as a constant or
@@ -161,7 +155,7 @@ func (w *rewriter) numericType(of token, alone bool) string {
 	if t, ok := decimalOf(text); ok {
 		return t
 	}
-	return w.standIn(wire.FreeNumeric, fmt.Sprintf("DECIMAL(38, %d)", freeScale))
+	return freeNumeric
 }
 
 // decimalOf returns the engine's type for exactly the digits of a number.
@@ -211,9 +205,9 @@ func (w *rewriter) instantText(s string) (string, error) {
 // instantText writes an instant as the engine reads it.
 func instantText(v int64) string {
 	switch v {
-	case pginput.InstantInfinity:
+	case pgtext.InstantInfinity:
 		return "infinity"
-	case -pginput.InstantInfinity:
+	case -pgtext.InstantInfinity:
 		return "-infinity"
 	}
 	t := time.UnixMicro(v).UTC()

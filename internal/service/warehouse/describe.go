@@ -176,5 +176,6 @@ func (r *run) outline(st *Statement, body int, types []wire.Type, as stand) (wir
 	r.body = at
 	d, err := r.describe(r.text.sql[at:])
 	nameColumns(d.Columns, found, tables)
+	r.text.describeShapes(d.Columns)
 	return d, err
 }

@@ -276,7 +276,7 @@ func plain(in *bufio.Reader) (io.Reader, error) {
 // cut reads an object into blocks of whole lines and sends them. When asked to watch, it
 // tells whether all of them were plain.
 func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (same bool, err error) {
-	nulls := newNullMarker(f.format, f.columns)
+	nulls, rows := newNullMarker(f.format, f.columns), newFitter(f.format, f.columns)
 	var rest []byte // of the last block: a line that has not ended
 	var line int64  // of the object, at the start of the next block
 	header := int64(f.format.HeaderLines)
@@ -302,6 +302,7 @@ func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (s
 			f.jsonLines(b)
 		} else {
 			nulls.mend(b)
+			rows.fit(b)
 		}
 		if len(b.buf) == 0 {
 			continue
@@ -312,7 +313,7 @@ func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (s
 			return false, ctx.Err()
 		}
 	}
-	return watch, nil
+	return watch && !rows.changed, nil
 }
 
 func (f *feed) block(key string) *block {

@@ -122,6 +122,9 @@ func (p *parser) explain() (node, error) {
 }
 
 func (p *parser) control(verb string, words ...string) (node, error) {
+	if err := p.isolation(); err != nil {
+		return nil, err
+	}
 	for p.at = 0; !p.done(); p.at++ {
 		if t := p.peek(); !slices.Contains(words, t.text) || t.kind != tokenWord && t.kind != tokenSymbol {
 			return nil, p.unexpected()
@@ -130,11 +133,26 @@ func (p *parser) control(verb string, words ...string) (node, error) {
 	return &control{verb}, nil
 }
 
+// isolation refuses the levels that would not be given: each statement of a transaction
+// reads what was committed when it began.
+func (p *parser) isolation() error {
+	for _, t := range p.tokens {
+		if t.is("serializable") || t.is("repeatable") {
+			return noIsolation(t.text).place(t.start + 1)
+		}
+	}
+	return nil
+}
+
+func noIsolation(level string) *Problem {
+	return FeatureNotSupported.new("the isolation level \"%s\" is not supported", level).hint("Transactions are READ COMMITTED.")
+}
+
 // set reads SET [SESSION | LOCAL] name {= | TO} value [, …] and its spellings with spaces.
 func (p *parser) set() (node, error) {
 	p.at++
 	if p.peekIs("session") && p.aheadIs(1, "characteristics") || p.peekIs("transaction") {
-		return &control{"SET"}, nil
+		return &control{"SET"}, p.isolation()
 	}
 	if !p.aheadIs(1, "=") && !p.aheadIs(1, "to") {
 		p.takeAny("session", "local")

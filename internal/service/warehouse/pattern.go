@@ -58,7 +58,7 @@ func (w *rewriter) similar(i int) error {
 // similarPattern turns a pattern of SIMILAR TO into a regular expression.
 func similarPattern(p string, escape byte) string {
 	var b strings.Builder
-	b.WriteString("(?s)(?:")
+	b.WriteString("(?s)^(?:")
 	inClass := false
 	for i := 0; i < len(p); i++ {
 		c := p[i]
@@ -91,6 +91,6 @@ func similarPattern(p string, escape byte) string {
 			b.WriteByte(c)
 		}
 	}
-	b.WriteByte(')')
+	b.WriteString(")$")
 	return b.String()
 }

@@ -50,6 +50,7 @@ func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 		return nil, err
 	}
 	nameColumns(columns, found, tables)
+	r.text.describeShapes(columns)
 	return &Cursor{Columns: columns, run: r}, nil
 }
 

@@ -2,12 +2,10 @@ package warehouse
 
 import (
 	"cmp"
-	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 
-	"sluice.dev/sluice/internal/service/warehouse/pginput"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -31,9 +29,9 @@ const (
 // rewritten is a statement brought to the engine's dialect, and the way back from a
 // place in it to the place in the client's text.
 type rewritten struct {
-	sql   string
-	edits []edit
-	types map[string]string // the engine's stand-ins for types that it has not, by name
+	sql    string
+	edits  []edit
+	shapes map[int]shape // by column of the result
 }
 
 // apply makes the edits, which are in order and do not overlap.
@@ -84,7 +82,7 @@ type dialect struct {
 	types  []wire.Type // of the parameters, as the client or the engine decided
 	as     stand
 	args   []wire.Parameter // what is bound; nil while the statement is only described
-	reader pginput.Reader   // of constants, in the session's time zone
+	reader pgtext.Reader    // of constants, in the session's time zone
 }
 
 // rewriter gathers the edits of one statement.
@@ -92,8 +90,7 @@ type rewriter struct {
 	tokens []token
 	edits  []edit
 	args   []wire.Parameter
-	reader pginput.Reader
-	types  map[string]string
+	reader pgtext.Reader
 }
 
 func (w *rewriter) replace(start, end int, text string) {
@@ -114,7 +111,7 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 	if err != nil {
 		return rewritten{}, err
 	}
-	w := &rewriter{tokens: tokens, args: d.args, reader: d.reader, types: map[string]string{}}
+	w := &rewriter{tokens: tokens, args: d.args, reader: d.reader}
 	types, as := d.types, d.as
 	replace := func(t token, text string) { w.replace(t.start, t.end, text) }
 	next := func(i int, what string) bool { return i < len(tokens) && tokens[i].is(what) }
@@ -139,10 +136,6 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 				}
 				replace(t, "CAST("+value+" AS "+kind+")")
 			}
-		case t.kind == tokenString && strings.HasPrefix(t.text, `\x`) && next(i+1, ":") && (next(i+3, "bytea") || next(i+3, "varbyte")):
-			if b, err := hex.DecodeString(t.text[2:]); err == nil {
-				replace(t, blobLiteral(b))
-			}
 		case isPair(tokens, i, ":"):
 			w.castPair(i)
 		case t.kind != tokenWord:
@@ -158,6 +151,10 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 			if err := w.similar(i + 2); err != nil {
 				return rewritten{}, err
 			}
+		case t.text == "substring" && next(i+1, "("):
+			w.substring(i)
+		case t.text == "overlay" && next(i+1, "("):
+			w.overlay(i)
 		case t.text == "extract" && next(i+1, "(") && next(i+3, "from"):
 			w.extract(i)
 		case t.text == "select" && topAt(tokens, i) > 0:
@@ -212,8 +209,33 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 	}
 	w.series()
 	out := apply(sql, withoutOverlap(w.edits))
-	out.types = w.types
+	out.shapes = w.shapes()
 	return out, nil
+}
+
+// substring rewrites SUBSTRING(x FROM 'pattern').
+func (w *rewriter) substring(i int) {
+	end := closing(w.tokens, i+1)
+	if end < len(w.tokens) && w.tokens[end-1].kind == tokenString && w.tokens[end-2].is("from") {
+		w.replace(w.tokens[i].start, w.tokens[i].end, "sluice_substring_pattern")
+		w.replace(w.tokens[end-2].start, w.tokens[end-2].end, ",")
+	}
+}
+
+// overlay rewrites OVERLAY(x PLACING y FROM n FOR m) to a call.
+func (w *rewriter) overlay(i int) {
+	depth, end := 0, closing(w.tokens, i+1)
+	w.replace(w.tokens[i].start, w.tokens[i].end, "sluice_overlay")
+	for _, t := range w.tokens[i+1 : end] {
+		switch {
+		case t.is("("):
+			depth++
+		case t.is(")"):
+			depth--
+		case depth == 1 && (t.is("placing") || t.is("from") || t.is("for")):
+			w.replace(t.start, t.end, ",")
+		}
+	}
 }
 
 // extractParts are the parts of EXTRACT and DATE_PART that have a fraction in PostgreSQL
@@ -227,17 +249,6 @@ func (w *rewriter) extract(i int) {
 	if part, ok := extractParts[w.tokens[i+2].text]; ok {
 		w.replace(w.tokens[i].start, w.tokens[i+3].end, "sluice_extract_"+part+"(")
 	}
-}
-
-// blobLiteral writes bytes as the engine reads them from a string.
-func blobLiteral(b []byte) string {
-	var s strings.Builder
-	s.WriteByte('\'')
-	for _, c := range b {
-		fmt.Fprintf(&s, `\x%02X`, c)
-	}
-	s.WriteByte('\'')
-	return s.String()
 }
 
 // castBefore reports whether the type name at i follows :: or ::pg_catalog.

@@ -272,6 +272,7 @@ func (r *run) next() ([]wire.Cell, error) {
 		}
 		if row != nil {
 			r.rows++
+			r.text.show(row)
 			return row, nil
 		}
 		f, err := r.receive(wire.FrameRows, wire.FrameDone)

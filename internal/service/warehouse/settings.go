@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/caller"
-	"sluice.dev/sluice/internal/service/warehouse/pginput"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 )
 
 // settings are a session's parameters.
@@ -107,6 +107,11 @@ func (s *settings) set(name string, value *string) error {
 			return FeatureNotSupported.new("the date style \"%s\" is not supported", v).hint("Use ISO.")
 		}
 		v = "ISO, MDY"
+	case "transaction_isolation", "default_transaction_isolation":
+		if v = strings.ToLower(v); v != "read committed" && v != "read uncommitted" {
+			return noIsolation(v)
+		}
+		v = initial // PostgreSQL gives READ COMMITTED for both
 	case "timezone":
 		zone, err := time.LoadLocation(v)
 		if err != nil || v == "" || v == "Local" {
@@ -171,12 +176,12 @@ func duration(v string) (time.Duration, error) {
 }
 
 // reader reads constants in the session's time zone.
-func (s *Session) reader() pginput.Reader {
+func (s *Session) reader() pgtext.Reader {
 	zone, err := time.LoadLocation(s.settings.timeZone)
 	if err != nil { // it was looked up when it was set
 		zone = time.UTC
 	}
-	return pginput.Reader{Zone: zone, Now: s.svc.clock.Now}
+	return pgtext.Reader{Zone: zone, Now: s.svc.clock.Now}
 }
 
 // Parameter returns a setting of the session.

@@ -73,9 +73,3 @@ type Column struct {
 	Width int    `json:"width,omitempty"` // of a Numeric: digits in all; 0 when unlimited
 	Scale int    `json:"scale,omitempty"` // of a Numeric: digits behind the point
 }
-
-// Names of engine types that stand for what the engine has not.
-const (
-	FreeNumeric = "sluice_numeric" // a numeric without precision: digits that nobody gave are not shown
-	PaddedText  = "sluice_char_"   // followed by n: character(n), shown with blanks up to its length
-)

@@ -21,11 +21,11 @@ extern int duckdb_register_cast_function(void *connection, void *f);
 extern void duckdb_destroy_cast_function(void **f);
 
 extern bool sluiceCast(void *info, uint64_t count, void *input, void *output);
-static bool sluice_register_cast(void *connection, void *from, void *to, uintptr_t handle) {
+static bool sluice_register_cast(void *connection, void *from, void *to, int64_t cost, uintptr_t handle) {
 	void *f = duckdb_create_cast_function();
 	duckdb_cast_function_set_source_type(f, from);
 	duckdb_cast_function_set_target_type(f, to);
-	duckdb_cast_function_set_implicit_cast_cost(f, 149); // the engine's own for text
+	duckdb_cast_function_set_implicit_cast_cost(f, cost);
 	duckdb_cast_function_set_function(f, sluiceCast);
 	duckdb_cast_function_set_extra_info(f, (void *)handle, NULL);
 	int state = duckdb_register_cast_function(connection, f);
@@ -37,62 +37,86 @@ static uintptr_t sluice_cast_handle(void *info) { return (uintptr_t)duckdb_cast_
 import "C"
 
 import (
+	"encoding/hex"
 	"errors"
 	"runtime/cgo"
 	"unsafe"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 
-	"sluice.dev/sluice/internal/service/warehouse/pginput"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 )
 
-// cast reads one text into a cell of the engine's layout.
-type cast func(s string, cell unsafe.Pointer) error
+// cast brings row i of a vector's data into another vector, whose cell of that row this is.
+type cast func(from unsafe.Pointer, out duckdb.Vector, cell unsafe.Pointer, i int) error
 
-// casts are the conversions from text in which PostgreSQL takes other forms than the
-// engine: the engine uses these for each cast, explicit or not, of a literal, a parameter
-// or a column.
-func casts(in pginput.Reader) map[duckdb.Type]cast {
-	return map[duckdb.Type]cast{
-		duckdb.TypeBoolean: func(s string, cell unsafe.Pointer) error {
-			return store(cell, s, pginput.Boolean)
-		},
-		duckdb.TypeDate:        func(s string, cell unsafe.Pointer) error { return store(cell, s, in.Date) },
-		duckdb.TypeTime:        func(s string, cell unsafe.Pointer) error { return store(cell, s, in.Time) },
-		duckdb.TypeTimestamp:   func(s string, cell unsafe.Pointer) error { return store(cell, s, in.Timestamp) },
-		duckdb.TypeTimestampTZ: func(s string, cell unsafe.Pointer) error { return store(cell, s, in.TimestampTZ) },
-		// The engine's layout of an interval is the same.
-		duckdb.TypeInterval: func(s string, cell unsafe.Pointer) error { return store(cell, s, pginput.ParseInterval) },
+// conversion is a cast with its types.
+type conversion struct {
+	from, to duckdb.Type
+	size     uintptr // of a cell
+	explicit bool    // only where a cast is written
+	read     cast
+}
+
+// conversions are those in which PostgreSQL takes or makes other text than the engine: the
+// engine uses these for each cast, explicit or not, of a literal, a parameter or a column.
+func conversions(in pgtext.Reader) []conversion {
+	return []conversion{
+		reading(duckdb.TypeBoolean, pgtext.Boolean),
+		reading(duckdb.TypeSmallInt, pgtext.Integer[int16]),
+		reading(duckdb.TypeInteger, pgtext.Integer[int32]),
+		reading(duckdb.TypeBigInt, pgtext.Integer[int64]),
+		reading(duckdb.TypeDate, in.Date),
+		reading(duckdb.TypeTime, in.Time),
+		reading(duckdb.TypeTimestamp, in.Timestamp),
+		reading(duckdb.TypeInterval, pgtext.ParseInterval), // the engine's layout is the same
+		{duckdb.TypeVarchar, duckdb.TypeBlob, 16, false, func(from unsafe.Pointer, out duckdb.Vector, _ unsafe.Pointer, i int) error {
+			b, err := pgtext.Bytes(textAt(from, i))
+			duckdb.VectorAssignStringElementLen(out, duckdb.IdxT(i), b)
+			return err
+		}},
+		writing(duckdb.TypeDouble, func(b []byte, v float64) []byte { return pgtext.AppendFloat(b, v, 64) }),
+		writing(duckdb.TypeFloat, func(b []byte, v float32) []byte { return pgtext.AppendFloat(b, float64(v), 32) }),
+		writing(duckdb.TypeDate, pgtext.AppendDate),
+		writing(duckdb.TypeTimestamp, func(b []byte, v int64) []byte { return pgtext.AppendTimestamp(b, v, nil) }),
+		writing(duckdb.TypeInterval, func(b []byte, v pgtext.Interval) []byte { return pgtext.AppendInterval(b, v.Months, v.Days, v.Micros) }),
+		{duckdb.TypeBlob, duckdb.TypeVarchar, 16, true, func(from unsafe.Pointer, out duckdb.Vector, _ unsafe.Pointer, i int) error {
+			duckdb.VectorAssignStringElementLen(out, duckdb.IdxT(i), hex.AppendEncode([]byte(`\x`), textAt(from, i)))
+			return nil
+		}},
 	}
 }
 
-func store[T any](cell unsafe.Pointer, s string, read func(string) (T, error)) error {
-	v, err := read(s)
-	*(*T)(cell) = v
-	return err
+// reading is the conversion from text to a type whose cells are T.
+func reading[T any](to duckdb.Type, read func(string) (T, error)) conversion {
+	return conversion{duckdb.TypeVarchar, to, unsafe.Sizeof(*new(T)), false, func(from unsafe.Pointer, _ duckdb.Vector, cell unsafe.Pointer, i int) error {
+		v, err := read(string(textAt(from, i)))
+		*(*T)(cell) = v
+		return err
+	}}
 }
 
-// cellSizes are the bytes of one value in a vector.
-var cellSizes = map[duckdb.Type]uintptr{
-	duckdb.TypeBoolean: 1, duckdb.TypeDate: 4, duckdb.TypeTime: 8, duckdb.TypeTimestamp: 8, duckdb.TypeTimestampTZ: 8, duckdb.TypeInterval: 16,
+// writing is the conversion to text of a type whose cells are T.
+func writing[T any](from duckdb.Type, write func([]byte, T) []byte) conversion {
+	return conversion{from, duckdb.TypeVarchar, 16, false, func(data unsafe.Pointer, out duckdb.Vector, _ unsafe.Pointer, i int) error {
+		duckdb.VectorAssignStringElementLen(out, duckdb.IdxT(i), write(nil, at[T](data, i)))
+		return nil
+	}}
 }
 
-// registered is a cast as its callback finds it.
-type registered struct {
-	read cast
-	size uintptr
-}
-
-// registerCasts gives the engine PostgreSQL's conversions from text. The handles live as
+// registerCasts gives the engine PostgreSQL's conversions. The handles live as
 // long as the engine.
-func (e *engine) registerCasts(in pginput.Reader) error {
-	text := duckdb.CreateLogicalType(duckdb.TypeVarchar)
-	defer duckdb.DestroyLogicalType(&text)
-	for kind, read := range casts(in) {
-		h := cgo.NewHandle(registered{read, cellSizes[kind]})
+func (e *engine) registerCasts(in pgtext.Reader) error {
+	for _, c := range conversions(in) {
+		h := cgo.NewHandle(c)
 		e.handles = append(e.handles, h)
-		to := duckdb.CreateLogicalType(kind)
-		ok := C.sluice_register_cast(e.conn.Ptr, text.Ptr, to.Ptr, C.uintptr_t(h))
+		from, to := duckdb.CreateLogicalType(c.from), duckdb.CreateLogicalType(c.to)
+		cost := C.int64_t(149) // the engine's own from text
+		if c.explicit {
+			cost = -1
+		}
+		ok := C.sluice_register_cast(e.conn.Ptr, from.Ptr, to.Ptr, cost, C.uintptr_t(h))
+		duckdb.DestroyLogicalType(&from)
 		duckdb.DestroyLogicalType(&to)
 		if !ok {
 			return errors.New("register a cast")
@@ -103,7 +127,7 @@ func (e *engine) registerCasts(in pginput.Reader) error {
 
 //export sluiceCast
 func sluiceCast(info unsafe.Pointer, count C.uint64_t, input, output unsafe.Pointer) C.bool {
-	f := cgo.Handle(C.sluice_cast_handle(info)).Value().(registered)
+	f := cgo.Handle(C.sluice_cast_handle(info)).Value().(conversion)
 	in, out := duckdb.Vector{Ptr: input}, duckdb.Vector{Ptr: output}
 	from, valid, to := duckdb.VectorGetData(in), duckdb.VectorGetValidity(in), duckdb.VectorGetData(out)
 	done := true
@@ -113,7 +137,7 @@ func sluiceCast(info unsafe.Pointer, count C.uint64_t, input, output unsafe.Poin
 			duckdb.ValiditySetRowInvalid(duckdb.VectorGetValidity(out), duckdb.IdxT(i))
 			continue
 		}
-		if err := f.read(string(textAt(from, i)), unsafe.Add(to, uintptr(i)*f.size)); err != nil {
+		if err := f.read(from, out, unsafe.Add(to, uintptr(i)*f.size), i); err != nil {
 			message := C.CString(err.Error())
 			C.duckdb_cast_function_set_row_error(info, message, C.uint64_t(i), output)
 			C.free(unsafe.Pointer(message))

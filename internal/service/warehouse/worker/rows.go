@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 	"unsafe"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
@@ -68,11 +66,6 @@ func columnType(t duckdb.LogicalType) (c wire.Column, e encoder, ok bool) {
 		}, true
 	case duckdb.TypeDecimal:
 		scale := int(duckdb.DecimalScale(t))
-		if duckdb.LogicalTypeGetAlias(t) == wire.FreeNumeric {
-			return wire.Column{Type: wire.Numeric}, func(o *wire.Encoder, d unsafe.Pointer, i int) {
-				o.String(strings.TrimSuffix(strings.TrimRight(decimal(at[huge](d, i), scale), "0"), "."))
-			}, true
-		}
 		return wire.Column{Type: wire.Numeric, Width: int(duckdb.DecimalWidth(t)), Scale: scale},
 			decimalEncoder(duckdb.DecimalInternalType(t), scale), true
 	case duckdb.TypeFloat:
@@ -80,13 +73,8 @@ func columnType(t duckdb.LogicalType) (c wire.Column, e encoder, ok bool) {
 	case duckdb.TypeDouble:
 		return wire.Column{Type: wire.Float64}, func(o *wire.Encoder, d unsafe.Pointer, i int) { o.Float64(at[float64](d, i)) }, true
 	case duckdb.TypeVarchar:
-		switch alias := duckdb.LogicalTypeGetAlias(t); {
-		case alias == "JSON":
+		if duckdb.LogicalTypeGetAlias(t) == "JSON" {
 			return wire.Column{Type: wire.JSON}, text, true
-		case strings.HasPrefix(alias, wire.PaddedText):
-			if n, err := strconv.Atoi(alias[len(wire.PaddedText):]); err == nil {
-				return wire.Column{Type: wire.Text}, padded(n), true
-			}
 		}
 		return wire.Column{Type: wire.Text}, text, true
 	case duckdb.TypeBlob:
@@ -131,18 +119,6 @@ func columnType(t duckdb.LogicalType) (c wire.Column, e encoder, ok bool) {
 
 // text encodes the engine's strings and blobs.
 func text(o *wire.Encoder, d unsafe.Pointer, i int) { o.Raw(textAt(d, i)) }
-
-// padded encodes text with blanks behind it up to n characters.
-func padded(n int) encoder {
-	return func(o *wire.Encoder, d unsafe.Pointer, i int) {
-		s := textAt(d, i)
-		if missing := n - utf8.RuneCount(s); missing > 0 {
-			o.String(string(s) + strings.Repeat(" ", missing))
-			return
-		}
-		o.Raw(s)
-	}
-}
 
 // textAt returns the engine's string: up to twelve bytes inline, longer ones behind a pointer.
 func textAt(d unsafe.Pointer, i int) []byte {

@@ -15,7 +15,7 @@ import (
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 
-	"sluice.dev/sluice/internal/service/warehouse/pginput"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -148,7 +148,10 @@ func (s *session) begin(b wire.Begin) error {
 	if err != nil {
 		return err
 	}
-	if err := s.engine.registerCasts(pginput.Reader{Zone: zone, Now: time.Now}); err != nil {
+	if err := s.engine.registerOverloads(); err != nil {
+		return err
+	}
+	if err := s.engine.registerCasts(pgtext.Reader{Zone: zone, Now: time.Now}); err != nil {
 		return err
 	}
 	sql.WriteString(b.Prelude)

@@ -1,4 +1,4 @@
-package pginput
+package pgtext
 
 import (
 	"math"
@@ -215,17 +215,4 @@ func (t *sum) iso(s string) bool {
 	return (date != "" || clock != "") &&
 		read(date, map[byte]sum{'y': units["year"], 'm': units["month"], 'w': units["week"], 'd': units["day"]}) &&
 		read(clock, map[byte]sum{'h': units["hour"], 'm': units["minute"], 's': units["second"]})
-}
-
-// Boolean reads true, false and what PostgreSQL takes for them.
-func Boolean(s string) (bool, error) {
-	t := strings.ToLower(strings.TrimSpace(s))
-	if t != "" {
-		for word, v := range map[string]bool{"true": true, "yes": true, "on": true, "1": true, "false": false, "no": false, "off": false, "0": false} {
-			if strings.HasPrefix(word, t) && (t != "o" || len(word) == 1) {
-				return v, nil
-			}
-		}
-	}
-	return false, invalid("boolean", s)
 }

@@ -1,4 +1,4 @@
-package pginput
+package pgtext
 
 import (
 	"strconv"
@@ -31,6 +31,7 @@ type moment struct {
 	dayOfYear        int
 	clock            int64 // microseconds; a day has at most 24:00:00
 	hasClock         bool
+	clockOnly        bool   // a time of day is read: digits without colons are one
 	half             string // am or pm
 	zone             *time.Location
 	infinity         int // 1 or -1

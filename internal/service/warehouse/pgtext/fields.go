@@ -1,4 +1,4 @@
-package pginput
+package pgtext
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ var abbreviations = map[string]float64{
 
 // parse cuts a text into fields and gathers what they say.
 func (r Reader) parse(s, kind string) (*moment, error) {
-	m := &moment{}
+	m := &moment{clockOnly: kind == "time"}
 	fields, ok := split(s)
 	if !ok || len(fields) == 0 || len(fields) > 12 {
 		return nil, invalid(kind, s)
@@ -219,7 +219,7 @@ func mixedDate(word string) []string {
 func (m *moment) numeric(word string) bool {
 	if n, ok := number(word); ok {
 		switch {
-		case m.hasDate && !m.hasClock && (len(word) == 6 || len(word) == 4): // a clock without colons
+		case (m.hasDate || m.clockOnly) && !m.hasClock && (len(word) == 6 || len(word) == 4): // a clock without colons
 			clock, ok := clockOf(basicClock(word))
 			m.clock, m.hasClock = clock, true
 			return ok

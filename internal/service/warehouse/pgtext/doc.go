@@ -1,4 +1,4 @@
-// Package pginput reads values from text as PostgreSQL's input functions do.
+// Package pgtext reads and writes values as text, as PostgreSQL's input and output functions do.
 //
 // # Words
 //
@@ -15,4 +15,4 @@
 //
 //   - A text has one meaning or none: what PostgreSQL refuses is refused.
 //   - Nothing is read from a file: time zones come with the program.
-package pginput
+package pgtext
