@@ -65,7 +65,7 @@ func (r *run) attach(t *boundTable, stub bool, found *analysis) error {
 	switch {
 	case t.own:
 		frame.Own = true
-	case found != nil && (r.gather || t.count > 1 || found.recursive):
+	case found != nil && !r.outlined && (r.gather || t.count > 1 || found.recursive):
 		frame.Gather, frame.Needed = true, needed(t.doc, found)
 	}
 	switch {
@@ -92,6 +92,7 @@ func (r *run) hand(frame wire.Table, source string, files []*os.File, err error)
 	if frame.Files = len(files); frame.Files > 0 {
 		frame.Source = source
 	}
+	frame.Gather, frame.Needed = false, nil // a file can be read many times
 	if frame.Files > r.svc.cfg.Files*3/4 {
 		return ProgramLimitExceeded.new("table %s.%s has %d files; a query can open %d", frame.Schema, frame.Name, frame.Files, r.svc.cfg.Files*3/4)
 	}

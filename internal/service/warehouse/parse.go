@@ -109,14 +109,14 @@ func (p *parser) statement() (node, error) {
 // explain is EXPLAIN, EXPLAIN ANALYZE and EXPLAIN (options) of a query.
 func (p *parser) explain() (node, error) {
 	p.at++
-	p.takeAny("analyze", "analyse")
+	analyze := p.takeAny("analyze", "analyse")
 	p.take("verbose")
 	if p.done() {
 		return nil, p.unexpected()
 	}
 	t := p.peek()
 	if t.kind == tokenWord && slices.Contains([]string{"select", "with", "values", "table", "from"}, t.text) {
-		return &query{explain: true, body: t.start}, nil
+		return &query{explain: true, analyze: analyze, body: t.start}, nil
 	}
 	return nil, FeatureNotSupported.at(t.start+1, "EXPLAIN is supported for queries only, without options in parentheses")
 }

@@ -33,7 +33,7 @@ func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 		return nil, err
 	}
 	if q.explain {
-		r.verb = "EXPLAIN"
+		r.verb, r.outlined = "EXPLAIN", !q.analyze
 	}
 	x := wire.Execute{SQL: r.text.sql, Parameters: args}
 	columns, err := again(r, func() ([]wire.Column, error) {

@@ -48,7 +48,7 @@ func (s *Service) Open(ctx context.Context, database string) (*Session, error) {
 			detail("redshift:GetClusterCredentials is not allowed on %s.", arn)
 	}
 	s.pool.warm()
-	return &Session{svc: s, id: id, settings: newSettings(id)}, nil
+	return &Session{svc: s, id: id, settings: newSettings(id, s.cfg.Timeout)}, nil
 }
 
 // State returns where the session's transaction stands.
@@ -275,9 +275,6 @@ func (s *Session) rollback() {
 // deadline bounds a statement by the session's timeout.
 func (s *Session) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := s.settings.timeout
-	if limit == 0 {
-		limit = s.svc.cfg.Timeout
-	}
 	if limit == 0 {
 		return context.WithCancel(ctx)
 	}

@@ -16,6 +16,7 @@ type settings struct {
 	timeZone   string
 	searchPath []string
 	timeout    time.Duration
+	usual      time.Duration     // the time-out of a session that sets none
 	values     map[string]string // every known parameter as SHOW tells it
 }
 
@@ -62,8 +63,9 @@ var fixed = []string{
 	"transaction_read_only",
 }
 
-func newSettings(id caller.Identity) settings {
-	s := settings{timeZone: "UTC", searchPath: []string{publicSchema}, values: maps.Clone(defaults)}
+func newSettings(id caller.Identity, timeout time.Duration) settings {
+	s := settings{timeZone: "UTC", searchPath: []string{publicSchema}, values: maps.Clone(defaults), timeout: timeout, usual: timeout}
+	s.values["statement_timeout"] = durationText(timeout)
 	s.values["session_authorization"] = userName(id)
 	return s
 }
@@ -87,6 +89,9 @@ func (s *settings) set(name string, value *string) error {
 		return UndefinedObject.new("unrecognized configuration parameter \"%s\"", name)
 	}
 	v := initial
+	if name == "statement_timeout" {
+		v = durationText(s.usual)
+	}
 	if value != nil {
 		v = *value
 	}
@@ -124,10 +129,7 @@ func (s *settings) set(name string, value *string) error {
 			return err
 		}
 		s.timeout = d
-		v = strconv.FormatInt(d.Milliseconds(), 10) + "ms"
-		if d == 0 {
-			v = "0"
-		}
+		v = durationText(d)
 	case "search_path":
 		var path []string
 		for part := range strings.SplitSeq(v, ",") {
@@ -161,6 +163,22 @@ func sameSetting(a, b string) bool {
 		return s
 	}
 	return fold(a) == fold(b)
+}
+
+// durationText writes a time-out as PostgreSQL shows it.
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
+		if d%u.unit == 0 {
+			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 }
 
 // duration reads a number of milliseconds or one with a unit.
