@@ -76,8 +76,11 @@ func (st *Statement) describe(ctx context.Context) error {
 		again = slices.ContainsFunc(d.Columns, func(c wire.Column) bool { return c.Type == wire.Unknown })
 	}
 	st.types = types
-	if st.node.kind() == kindQuery {
+	if q, ok := st.node.(*query); ok {
 		st.columns = d.Columns
+		if q.explain {
+			st.columns = textColumns(planColumn)
+		}
 		if st.columns == nil {
 			st.columns = []wire.Column{}
 		}

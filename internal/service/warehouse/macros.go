@@ -1,8 +1,8 @@
 package warehouse
 
 // catalogMacros are the functions of pg_catalog that the engine has not, or has with
-// another meaning. %[1]s is the schema, %[2]s the version, %[3]s the user and %[4]s the
-// tables visible without a schema.
+// another meaning. %[1]s is the schema, %[2]s the version, %[3]s the user, %[4]s the tables
+// visible without a schema, %[5]s the process and %[6]s the session's settings.
 const catalogMacros = `
 CREATE MACRO %[1]s.version() AS %[2]s;
 CREATE MACRO %[1]s.current_user() AS %[3]s;
@@ -43,7 +43,10 @@ CREATE MACRO %[1]s.pg_relation_size(o) AS CAST(NULL AS BIGINT);
 CREATE MACRO %[1]s.has_schema_privilege(s, p) AS true, (u, s, p) AS true;
 CREATE MACRO %[1]s.has_table_privilege(t, p) AS true, (u, t, p) AS true;
 CREATE MACRO %[1]s.has_database_privilege(d, p) AS true, (u, d, p) AS true;
-CREATE MACRO %[1]s.pg_backend_pid() AS 0;
+CREATE MACRO %[1]s.pg_backend_pid() AS %[5]s;
+CREATE MACRO %[1]s.pg_advisory_unlock_all() AS '';
+CREATE MACRO %[1]s.sluice_current_setting(n) AS coalesce(map_extract_value(%[6]s, lower(n)), error('unrecognized configuration parameter "' || n || '"')),
+	(n, missing) AS coalesce(map_extract_value(%[6]s, lower(n)), CASE WHEN missing THEN NULL ELSE error('unrecognized configuration parameter "' || n || '"') END);
 CREATE MACRO %[1]s.pg_is_in_recovery() AS false;
 CREATE MACRO %[1]s.quote_ident(s) AS CASE WHEN regexp_full_match(s, '[a-z_][a-z0-9_$]*') THEN s ELSE '"' || replace(s, '"', '""') || '"' END;
 CREATE MACRO %[1]s.array_to_string(a, s) AS list_aggregate(a::VARCHAR[], 'string_agg', s), (a, s, n) AS list_aggregate(list_transform(a::VARCHAR[], lambda x: coalesce(x, n)), 'string_agg', s);

@@ -94,13 +94,20 @@ func (p *parser) statement() (node, error) {
 		return p.control("ROLLBACK", "rollback", "abort", "transaction", "work")
 	case "discard":
 		return p.control("DISCARD ALL", "discard", "all")
+	case "close", "unlisten":
+		// What clients send to a connection that goes back to their pool. There are no
+		// cursors of SQL and no channels, so nothing is left open.
+		if len(p.tokens) == 2 && (p.tokens[1].is("all") || p.tokens[1].is("*")) {
+			return &control{map[string]string{"close": "CLOSE CURSOR ALL", "unlisten": "UNLISTEN"}[first.text]}, nil
+		}
+		return nil, FeatureNotSupported.at(first.start+1, "%s is not supported", strings.ToUpper(first.text))
 	case "deallocate":
 		return p.control("DEALLOCATE ALL", "deallocate", "prepare", "all")
 	case "analyze", "analyse":
 		return nil, FeatureNotSupported.at(1, "ANALYZE is not supported: statistics come from the Parquet files and are always current")
 	case "call", "pragma", "attach", "detach", "install", "load", "export", "import", "checkpoint", "use", "prepare",
 		"execute", "alter", "grant", "revoke", "lock", "declare", "fetch", "listen", "notify", "unload", "merge",
-		"comment", "cancel", "pivot", "unpivot", "savepoint", "release", "close", "do", "reindex", "cluster", "move":
+		"comment", "cancel", "pivot", "unpivot", "savepoint", "release", "do", "reindex", "cluster", "move":
 		return nil, FeatureNotSupported.at(first.start+1, "%s is not supported", strings.ToUpper(first.text))
 	}
 	return nil, p.unexpected()

@@ -161,6 +161,8 @@ func reasonOf(f wire.Failure) *reason {
 		switch {
 		case has("division by zero"):
 			return DivisionByZero
+		case has("unrecognized configuration parameter"):
+			return UndefinedObject
 		case has("field overflow"), has("quotient is out of range"):
 			return NumericOutOfRange
 		case f.Table != "":

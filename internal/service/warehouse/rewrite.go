@@ -139,6 +139,8 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 		case isPair(tokens, i, ":"):
 			w.castPair(i)
 		case t.kind != tokenWord:
+		case t.text == "verbose" && (i == 1 || i == 2) && tokens[0].is("explain"):
+			replace(t, "") // it shows no more here
 		case t.text == "cast" && next(i+1, "("):
 			w.castCall(i)
 		case (t.text == "timestamptz" || t.text == "timestamp" && next(i+1, "with") && next(i+2, "time") && next(i+3, "zone")) && !next(i-1, ":") && !next(i-1, "as"):
@@ -151,6 +153,8 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 			if err := w.similar(i + 2); err != nil {
 				return rewritten{}, err
 			}
+		case t.text == "current_setting" && next(i+1, "("): // the engine's own tells its settings
+			replace(t, "sluice_current_setting")
 		case t.text == "substring" && next(i+1, "("):
 			w.substring(i)
 		case t.text == "overlay" && next(i+1, "("):
@@ -183,6 +187,10 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 			}
 		case t.text == "pg_catalog" && next(i+1, ".") && i+2 < len(tokens):
 			// Types and functions of the engine's own are known without a schema.
+			if tokens[i+2].is("current_setting") {
+				w.replace(t.start, tokens[i+2].start, "")
+				break
+			}
 			isType := i > 1 && tokens[i-1].is(":")
 			isFunction := next(i+3, "(")
 			if isType || isFunction && !isMacro(tokens[i+2].text) {

@@ -16,6 +16,7 @@ type Session struct {
 	svc      *Service
 	id       caller.Identity
 	settings settings
+	process  uint32 // what pg_backend_pid returns
 	state    TransactionState
 	pending  *pendingChange // of the open transaction
 }

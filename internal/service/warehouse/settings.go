@@ -103,6 +103,8 @@ func (s *settings) set(name string, value *string) error {
 	}
 	switch name {
 	case "client_encoding":
+		// Drivers that build a command line quote the value, which PostgreSQL takes off again.
+		v = strings.Trim(v, `'"`)
 		if u := strings.ReplaceAll(strings.ToUpper(v), "-", ""); u != "UTF8" && u != "UNICODE" {
 			return FeatureNotSupported.new("the encoding \"%s\" is not supported", v).hint("Use UTF8.")
 		}
@@ -204,6 +206,9 @@ func (s *Session) reader() pgtext.Reader {
 
 // Parameter returns a setting of the session.
 func (s *Session) Parameter(name string) string { return s.settings.values[strings.ToLower(name)] }
+
+// SetProcess says by which number the session's client knows it.
+func (s *Session) SetProcess(id uint32) { s.process = id }
 
 // SetParameter changes a setting of the session, as SET does.
 func (s *Session) SetParameter(name, value string) error { return s.settings.set(name, &value) }

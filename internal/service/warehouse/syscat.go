@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +102,13 @@ func (s *Session) prelude(sql string, visible []int) string {
 	for i, o := range visible {
 		oids[i] = strconv.Itoa(o)
 	}
+	settings := make([]string, 0, len(s.settings.values))
+	for _, name := range slices.Sorted(maps.Keys(s.settings.values)) {
+		settings = append(settings, quoteText(name)+": "+quoteText(s.settings.values[name]))
+	}
 	return strings.NewReplacer(
+		"%[5]s", strconv.FormatUint(uint64(s.process), 10),
+		"%[6]s", "MAP {"+strings.Join(settings, ", ")+"}",
 		"%[1]s", catalogSchema,
 		"%[2]s", quoteText("PostgreSQL "+ServerVersion+" on Sluice, with DuckDB"),
 		"%[3]s", quoteText(userName(s.id)),
