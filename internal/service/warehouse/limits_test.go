@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,4 +87,30 @@ func TestTimeoutByDefault(t *testing.T) {
 	rows(t, c, "show statement_timeout", "100ms")
 	exec(t, c, "set statement_timeout = 0", "discard all")
 	fails(t, c, slow, "QueryCanceled", "statement timeout")
+}
+
+// TestConcurrentUpdates checks that statements of their own wait for each other: none
+// fails, and none is lost.
+func TestConcurrentUpdates(t *testing.T) {
+	s := open(t)
+	exec(t, s.as("a"), "create table n(id int, v int)", "insert into n values (1, 0), (2, 0)")
+	const sessions, each = 8, 5
+	var wg sync.WaitGroup
+	failed := make(chan error, sessions*each)
+	for i := range sessions {
+		c := s.as("a")
+		wg.Go(func() {
+			for range each {
+				if _, err := run(t.Context(), c, fmt.Sprintf("update n set v = v + 1 where id = %d", 1+i%2)); err != nil {
+					failed <- err
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(describe(err))
+	}
+	rows(t, s.as("a"), "select id, v from n order by 1", "1|20", "2|20")
 }

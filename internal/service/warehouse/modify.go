@@ -220,7 +220,7 @@ func (r *run) replace(t *boundTable, file dataFile, tag, operation string) *pend
 		files = nil
 	}
 	return &pendingChange{
-		tag: tag, notices: r.notices(), abort: func() { s.discard(t.id, file) },
+		tag: tag, table: t.id, notices: r.notices(), abort: func() { s.discard(t.id, file) },
 		commit: func(ctx context.Context) error {
 			return s.commitFiles(ctx, t.id, operation, t.state, t.state.sorted(), files)
 		},
@@ -291,7 +291,7 @@ func (s *Session) truncate(ctx context.Context, n *truncate) (*pendingChange, er
 	if err != nil {
 		return nil, err
 	}
-	c := &pendingChange{tag: "TRUNCATE TABLE"}
+	c := &pendingChange{tag: "TRUNCATE TABLE", table: t.id}
 	if len(t.state.files) > 0 {
 		c.commit = func(ctx context.Context) error {
 			return s.svc.commitFiles(ctx, t.id, "TRUNCATE", t.state, t.state.sorted(), nil)

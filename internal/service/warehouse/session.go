@@ -226,6 +226,7 @@ func (s *Session) Fail() {
 // pendingChange is a change made ready whose last, atomic step is still to come.
 type pendingChange struct {
 	tag     string
+	table   string // id of the table whose rows it changes; empty where running it again helps nobody
 	notices []Notice
 	commit  func(ctx context.Context) error // nil where nothing is to do
 	abort   func()                          // undoes the preparation; may be nil
@@ -244,7 +245,10 @@ func (s *Session) commit(ctx context.Context, prepare func(context.Context) (*pe
 		s.pending = change
 		return done(change.tag, change.notices...), nil
 	}
-	if err := change.finish(ctx); err != nil {
+	if err = change.finish(ctx); SerializationFailure.Is(err) && change.table != "" {
+		change, err = s.redo(ctx, change.table, prepare)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if change.after != nil {
@@ -254,6 +258,28 @@ func (s *Session) commit(ctx context.Context, prepare func(context.Context) (*pe
 	}
 	return done(change.tag, change.notices...), nil
 }
+
+// redo runs a statement again whose table was changed under it, until it is the one that
+// comes first. Those that lost once wait for each other.
+func (s *Session) redo(ctx context.Context, table string, prepare func(context.Context) (*pendingChange, error)) (*pendingChange, error) {
+	unlock, err := s.svc.turns.lock(ctx, table)
+	if err != nil {
+		return nil, canceled(ctx)
+	}
+	defer unlock()
+	for tries := 0; ; tries++ {
+		change, err := prepare(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err = change.finish(ctx); !SerializationFailure.Is(err) || tries == maxTries {
+			return change, err
+		}
+	}
+}
+
+// maxTries bounds how often a statement gives way to others.
+const maxTries = 100
 
 func (c *pendingChange) finish(ctx context.Context) error {
 	if c.commit == nil {

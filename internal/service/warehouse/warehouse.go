@@ -163,6 +163,7 @@ type Service struct {
 	pool    *pool
 	tables  *tableCache
 	proven  *provenObjects
+	turns   turns
 }
 
 // New returns a warehouse. It starts no process before the first session.
