@@ -37,6 +37,7 @@ type feed struct {
 	bucket  string
 	format  External
 	columns []Column
+	values  jsonValues
 	streams int
 
 	read, write *os.File
@@ -117,7 +118,7 @@ func objectError(err error, verb, bucket, key string) error {
 // newFeed makes the pipe for the objects of a table.
 func newFeed(objects Objects, t *Table, list []ObjectInfo, streams int) (*feed, error) {
 	f := &feed{
-		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns, streams: min(streams, len(list)),
+		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns, values: newJSONValues(t.Columns), streams: min(streams, len(list)),
 		queue: make(chan ObjectInfo, len(list)), blocks: make(chan *block, maxQueued), free: make(chan *block, maxQueued),
 	}
 	for _, o := range list {
