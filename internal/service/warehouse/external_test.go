@@ -333,6 +333,29 @@ func TestMalformedJSON(t *testing.T) {
 	}
 }
 
+// TestTablesCheck asks what a table's columns can hold.
+func TestTablesCheck(t *testing.T) {
+	s := open(t)
+	exec(t, s.as("a"), "create table events(id int, at timestamp, note varchar)")
+	holds, ok := s.service.Tables().Check("public.Events")
+	if !ok {
+		t.Fatal("the table is not found")
+	}
+	for _, x := range []struct {
+		column, value string
+		want          bool
+	}{{"id", `5`, true}, {"ID", `"x"`, false}, {"id", `null`, true}, {"at", `"2016-01-02"`, true}, {"at", `5`, false}, {"note", `[1]`, true}, {"other", `"x"`, true}} {
+		if kind, ok := holds(x.column, []byte(x.value)); ok != x.want || !ok && kind == "" {
+			t.Errorf("%s in %s: %v %q", x.value, x.column, ok, kind)
+		}
+	}
+	for _, missing := range []string{"public.nothing", "nothing.events", "events"} {
+		if _, ok := s.service.Tables().Check(missing); ok {
+			t.Errorf("%s was found", missing)
+		}
+	}
+}
+
 // TestCopyDates loads the forms of dates and times that COPY documents for 'auto', and
 // counts from the epoch.
 func TestCopyDates(t *testing.T) {
