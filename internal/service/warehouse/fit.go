@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"time"
 
@@ -91,7 +92,8 @@ func (f *fitter) fit(b *block) {
 		f.changed = true
 	}
 	f.out = f.out[:0]
-	done := 0 // of b.buf, up to which out holds everything
+	f.field = math.MaxInt // a field that goes on from another block is not looked at
+	done := 0             // of b.buf, up to which out holds everything
 	for start := 0; start < len(b.buf); {
 		end := start + bytes.IndexByte(b.buf[start:], '\n')
 		line := b.buf[start:end]

@@ -114,7 +114,7 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 	w := &rewriter{tokens: tokens, args: d.args, reader: d.reader}
 	types, as := d.types, d.as
 	replace := func(t token, text string) { w.replace(t.start, t.end, text) }
-	next := func(i int, what string) bool { return i < len(tokens) && tokens[i].is(what) }
+	next := func(i int, what string) bool { return i >= 0 && i < len(tokens) && tokens[i].is(what) }
 	for i, t := range tokens {
 		switch {
 		case t.kind == tokenParameter:
