@@ -110,8 +110,9 @@ type Config struct {
 		Interval time.Duration `yaml:"interval" doc:"how long a delivery stream gathers records that was created without BufferingHints"`
 	} `yaml:"delivery"`
 	Warehouse struct {
-		Memory int64 `yaml:"memory_mb" scope:"node" doc:"MiB that one SQL statement may hold"`
-		Quota  int64 `yaml:"quota_mb" scope:"node" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
+		Memory  int64         `yaml:"memory_mb" scope:"node" doc:"MiB that one SQL statement may hold"`
+		Quota   int64         `yaml:"quota_mb" scope:"node" doc:"MiB of Parquet that one SQL statement may read, and of gzip text that it may hold to read it faster"`
+		Timeout time.Duration `yaml:"statement_timeout" scope:"node" doc:"after which a SQL statement is canceled, unless its session sets statement_timeout; 0 is never"`
 	} `yaml:"warehouse"`
 }
 
@@ -133,7 +134,7 @@ func Defaults() *Config {
 	c.Log.Level = "info"
 	c.Disk.Reserve = 256
 	c.Delivery.Interval = 300 * time.Second
-	c.Warehouse.Memory, c.Warehouse.Quota = 1024, 1024
+	c.Warehouse.Memory, c.Warehouse.Quota, c.Warehouse.Timeout = 1024, 1024, 30*time.Minute
 	return c
 }
 
@@ -168,6 +169,9 @@ func (c *Config) complete() error {
 	}
 	if c.Disk.Reserve < 0 {
 		return config.Invalid.Field("disk.reserve_mb", "disk.reserve_mb is not negative: %d", c.Disk.Reserve)
+	}
+	if c.Warehouse.Timeout < 0 {
+		return config.Invalid.Field("warehouse.statement_timeout", "must not be negative")
 	}
 	if c.Warehouse.Memory < 64 || c.Warehouse.Quota < 1 {
 		return config.Invalid.Field("warehouse.memory_mb", "sizes are positive, and a statement needs at least 64 MiB")

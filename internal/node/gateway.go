@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/internal/service/gateway/plugin/wasm"
 	"sluice.dev/sluice/internal/service/gateway/references"
 	"sluice.dev/sluice/internal/service/gateway/responder"
+	"sluice.dev/sluice/internal/service/warehouse"
 )
 
 // dblessFile holds the entities of a gateway without a database, while the node runs.
@@ -35,10 +36,11 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		}
 		undo.add(func() { logError(b.log, "closing the gateway's entities", entities.Close()) })
 	}
-	documents, events := gateway.References(references.New(b.index)), collector.Appender(nil)
+	documents, events, tables := gateway.References(references.New(b.index)), collector.Appender(nil), collector.Tables(nil)
 	if s.local != nil {
-		events = appender{s.local.streams, c.Region}
+		events, tables = appender{s.local.streams, c.Region}, s.local.warehouse.Tables()
 	} else {
+		tables = warehouse.NewTables(b.store)
 		there := elsewhere{s.cluster.mesh, c.Cluster.DataNode}
 		documents, events = remoteReferences{there}, remoteAppender{there, c.Region}
 	}
@@ -62,7 +64,7 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 		Flavor: gateway.Flavor(c.Gate.RouterFlavor), DebugHeader: c.Gate.DebugHeader,
 		Audit: changes{s.audit, b.log}.record,
 		Plugins: s.observers.with(append(kinds(), scripts...),
-			collector.New(collector.Deps{Appender: events, References: s.references, Count: m.collected})),
+			collector.New(collector.Deps{Appender: events, References: s.references, Tables: tables, Count: m.collected})),
 	}); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (s *local) openWarehouse(ctx context.Context, c *Config, b *base, auth *iam
 		return fmt.Errorf("cannot find this program's own file: %w", err)
 	}
 	s.warehouse, err = warehouse.New(
-		warehouse.Config{Account: c.Account, Region: c.Region, Worker: worker, Memory: c.Warehouse.Memory << 20, Quota: c.Warehouse.Quota << 20,
+		warehouse.Config{Account: c.Account, Region: c.Region, Worker: worker, Memory: c.Warehouse.Memory << 20, Quota: c.Warehouse.Quota << 20, Timeout: c.Warehouse.Timeout,
 			Grace: workerGrace},
 		warehouse.Deps{Store: b.store, Objects: tables{s.objects}, Area: area{private}, Authorizer: auth, Clock: b.clock, Log: b.log})
 	if err == nil {

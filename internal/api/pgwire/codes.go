@@ -29,6 +29,7 @@ var codes = map[*fault.Reason]string{
 	&warehouse.DatatypeMismatch.Reason:          "42804",
 	&warehouse.InvalidTextRepresentation.Reason: "22P02",
 	&warehouse.InvalidDatetime.Reason:           "22007",
+	&warehouse.DatetimeFieldOverflow.Reason:     "22008",
 	&warehouse.InvalidParameterValue.Reason:     "22023",
 	&warehouse.NumericOutOfRange.Reason:         "22003",
 	&warehouse.DivisionByZero.Reason:            "22012",

@@ -34,6 +34,7 @@ type conn struct {
 
 	statements map[string]*prepared
 	portals    map[string]*portal
+	told       bool // the client knows why its connection ends
 	skipping   bool // after an error of the extended protocol, until Sync
 
 	mu     sync.Mutex
@@ -111,10 +112,26 @@ func (c *conn) farewell(err error) error {
 	default:
 		code, text = "08P01", "invalid message: "+err.Error()
 	}
-	_ = c.net.SetDeadline(time.Now().Add(time.Second))
-	c.be.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: text})
-	_ = c.be.Flush()
+	_ = c.net.SetDeadline(time.Now().Add(lingerTime))
+	_ = c.fatal(code, "%s", text)
+	if big != nil {
+		c.linger()
+	}
 	return err
+}
+
+const (
+	lingerTime  = 5 * time.Second
+	lingerBytes = 256 << 20
+)
+
+// linger takes what the client still sends of a message that is not wanted: closing a
+// connection with unread bytes resets it, and the client loses the error.
+func (c *conn) linger() {
+	if half, ok := c.net.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.CopyN(io.Discard, c.in, lingerBytes)
 }
 
 // handle serves one message. An error it returns ends the connection.

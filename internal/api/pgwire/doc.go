@@ -1,7 +1,8 @@
 // Package pgwire is the warehouse's front for PostgreSQL clients: psql, drivers, and what
 // builds on them.
 //
-// It speaks version 3 of the protocol: TLS by SSLRequest, SCRAM-SHA-256, the simple and
+// It speaks version 3 of the protocol: TLS by SSLRequest, SCRAM-SHA-256 (clear text inside
+// TLS for Amazon Redshift's drivers alone), the simple and
 // the extended query protocol with portals and row limits, text and binary values,
 // CancelRequest, and errors with SQLSTATE and position. It translates and keeps nothing
 // but the open connections; statements, authorisation and results are the warehouse's.

@@ -29,6 +29,7 @@ type Config struct {
 	MaxConnections int           // 200
 	MaxMessage     int           // bytes of one message of a client; 16 MiB
 	MaxStatements  int           // prepared statements and portals of one connection, each; 1000
+	FailDelay      time.Duration // after a wrong password; doubled for each further one of a minute; 250 ms
 	AuthTime       time.Duration // from the connection to the end of the authentication; 30 s
 	IdleTime       time.Duration // without a statement, after which a connection is closed; none
 }
@@ -42,6 +43,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStatements == 0 {
 		c.MaxStatements = 1000
+	}
+	if c.FailDelay == 0 {
+		c.FailDelay = 250 * time.Millisecond
 	}
 	if c.AuthTime == 0 {
 		c.AuthTime = 30 * time.Second
@@ -65,6 +69,8 @@ type Server struct {
 	mu    sync.Mutex
 	conns map[uint32]*conn // by process id, for cancellation
 	next  uint32
+
+	failures failures
 }
 
 // New returns a server.

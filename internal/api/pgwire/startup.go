@@ -7,6 +7,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/service/warehouse"
 )
 
 // iterations of SCRAM's key derivation, PostgreSQL's number.
@@ -21,7 +25,8 @@ const iterations = 4096
 
 var errGone = errors.New("the client went away")
 
-// startup negotiates TLS, authenticates, and opens the session.
+// startup negotiates TLS, authenticates, and opens the session. A client that is still
+// there is told why it fails.
 func (c *conn) startup() error {
 	deadline := time.Now().Add(c.server.cfg.AuthTime)
 	_ = c.net.SetDeadline(deadline)
@@ -30,6 +35,32 @@ func (c *conn) startup() error {
 			_ = c.net.SetDeadline(time.Time{})
 		}
 	}()
+	err := c.negotiate()
+	if err == nil || errors.Is(err, errGone) || c.told {
+		return err
+	}
+	code := "08P01"
+	switch {
+	case c.ctx.Err() != nil:
+		code, err = "57P01", errors.New("terminating connection due to administrator command")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		code, err = "57014", errors.New("canceling authentication due to timeout")
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, errHandshake):
+		return err
+	default:
+		var version uint32
+		if _, scanErr := fmt.Sscanf(err.Error(), "unknown startup message code: %d", &version); scanErr == nil {
+			code, err = "0A000", fmt.Errorf("unsupported frontend protocol %d.%d: server supports 3.0", version>>16, version&0xffff)
+		}
+	}
+	_ = c.net.SetDeadline(time.Now().Add(time.Second))
+	return c.fatal(code, "%s", err)
+}
+
+// errHandshake is a failure of TLS, behind which no message can be read.
+var errHandshake = errors.New("the TLS handshake failed")
+
+func (c *conn) negotiate() error {
 	for range 4 {
 		message, err := c.be.ReceiveStartupMessage()
 		if err != nil {
@@ -60,18 +91,34 @@ func (c *conn) secure() error {
 		return err
 	}
 	if c.in.Buffered() > 0 {
-		return errors.New("clear data followed the request for TLS")
+		return errors.New("received unencrypted data after SSL request")
 	}
 	if _, err := c.net.Write([]byte{'S'}); err != nil {
 		return err
 	}
 	t := tls.Server(c.net, c.server.cfg.TLS)
 	if err := t.HandshakeContext(c.ctx); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	c.encrypted = true
 	c.attach(t)
 	return nil
+}
+
+// fatal tells the client why its connection ends.
+func (c *conn) fatal(code, format string, args ...any) error {
+	c.told = true
+	c.be.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: fmt.Sprintf(format, args...)})
+	_ = c.be.Flush()
+	return fmt.Errorf(format, args...)
+}
+
+// refuse tells the client of a failure of the warehouse's, which ends its connection.
+func (c *conn) refuse(err error) error {
+	c.told = true
+	c.fail(err, "FATAL", "", 0)
+	_ = c.be.Flush()
+	return err
 }
 
 func (c *conn) welcome(m *pgproto3.StartupMessage) error {
@@ -79,39 +126,44 @@ func (c *conn) welcome(m *pgproto3.StartupMessage) error {
 	if database == "" {
 		database = user
 	}
-	fatal := func(code, format string, args ...any) error {
-		c.be.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: fmt.Sprintf(format, args...)})
-		_ = c.be.Flush()
-		return fmt.Errorf(format, args...)
-	}
 	if m.Parameters["replication"] != "" {
-		return fatal("0A000", "replication is not supported")
+		return c.fatal("0A000", "replication is not supported")
 	}
 	if user == "" || len(user) > 256 {
-		return fatal("28000", "no user name was given, or one that is too long")
+		return c.fatal("28000", "no user name was given, or one that is too long")
 	}
 	if c.server.cfg.RequireTLS && !c.encrypted {
-		return fatal("28000", "this server requires TLS; connect with sslmode=require")
+		return c.fatal("28000", "this server requires TLS; connect with sslmode=require")
 	}
 	if m.ProtocolVersion == pgproto3.ProtocolVersion32 {
 		c.be.Send(&pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 0})
 	}
-	id, err := c.authenticate(user)
+	prove := c.authenticate
+	ofRedshift := redshiftDriver(m.Parameters)
+	if ofRedshift {
+		if !c.encrypted {
+			return c.fatal("28000", "Amazon Redshift's drivers send passwords in clear text and need TLS here; connect with ssl enabled, or with a PostgreSQL driver")
+		}
+		prove = c.authenticateClear
+	}
+	id, err := prove(user)
+	host, _, _ := net.SplitHostPort(c.net.RemoteAddr().String())
 	if errors.Is(err, errPassword) {
-		return fatal("28P01", "password authentication failed for user \"%s\"", user)
+		c.server.failures.wait(c.ctx, c.server.cfg.FailDelay, "from "+host, "as "+user)
+		_ = c.net.SetDeadline(time.Now().Add(time.Second))
+		return c.fatal("28P01", "password authentication failed for user \"%s\"", user)
 	}
 	if err != nil {
 		return err
 	}
 	if !c.server.register(c) {
-		return fatal("53300", "sorry, too many clients already")
+		return c.fatal("53300", "sorry, too many clients already")
 	}
 	ctx := caller.With(c.ctx, id)
 	if c.session, err = c.server.deps.Warehouse.Open(ctx, database); err != nil {
-		c.fail(err, "FATAL", "", 0)
-		_ = c.be.Flush()
-		return err
+		return c.refuse(err)
 	}
+	c.session.SetProcess(c.pid)
 	for name, value := range m.Parameters {
 		switch {
 		case name == "user", name == "database", strings.HasPrefix(name, "_pq_"):
@@ -119,12 +171,13 @@ func (c *conn) welcome(m *pgproto3.StartupMessage) error {
 		case name == "options":
 			err = c.options(value)
 		default:
-			err = c.session.SetParameter(name, value)
+			// Redshift's drivers say much of themselves here that is no setting.
+			if err = c.session.SetParameter(name, value); ofRedshift && warehouse.UndefinedObject.Is(err) {
+				err = nil
+			}
 		}
 		if err != nil {
-			c.fail(err, "FATAL", "", 0)
-			_ = c.be.Flush()
-			return err
+			return c.refuse(err)
 		}
 	}
 	c.be.Send(&pgproto3.AuthenticationOk{})

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -96,11 +97,11 @@ type encoder struct {
 	buf     []byte
 	ends    []int
 	message pgproto3.DataRow
-	numbers *pgtype.Map
 }
 
 func newEncoder(columns []wire.Column, formats []int16, zone string) *encoder {
-	e := &encoder{columns: columns, numbers: pgtype.NewMap(), ends: make([]int, len(columns))}
+	// A slice of no buffer at all is nil, which is NULL: an empty value needs one.
+	e := &encoder{columns: columns, buf: make([]byte, 0, 512), ends: make([]int, len(columns))}
 	for i := range columns {
 		e.formats = append(e.formats, format(formats, i))
 	}
@@ -150,23 +151,23 @@ func (e *encoder) text(c wire.Cell, t wire.Type) {
 	case wire.Int64:
 		e.buf = strconv.AppendInt(e.buf, c.Int64(), 10)
 	case wire.Float32:
-		e.buf = appendFloat(e.buf, float64(c.Float32()), 32)
+		e.buf = pgtext.AppendFloat(e.buf, float64(c.Float32()), 32)
 	case wire.Float64:
-		e.buf = appendFloat(e.buf, c.Float64(), 64)
+		e.buf = pgtext.AppendFloat(e.buf, c.Float64(), 64)
 	case wire.Bytes:
 		e.buf = append(e.buf, `\x`...)
 		e.buf = hex.AppendEncode(e.buf, c)
 	case wire.Date:
-		e.buf = appendDate(e.buf, c.Int32())
+		e.buf = pgtext.AppendDate(e.buf, c.Int32())
 	case wire.Time:
-		e.buf = appendClock(e.buf, c.Int64())
+		e.buf = pgtext.AppendTime(e.buf, c.Int64())
 	case wire.Timestamp:
-		e.buf = appendTimestamp(e.buf, c.Int64(), nil)
+		e.buf = pgtext.AppendTimestamp(e.buf, c.Int64(), nil)
 	case wire.TimestampTZ:
-		e.buf = appendTimestamp(e.buf, c.Int64(), e.zone)
+		e.buf = pgtext.AppendTimestamp(e.buf, c.Int64(), e.zone)
 	case wire.Interval:
 		months, days, micros := c.Interval()
-		e.buf = appendInterval(e.buf, months, days, micros)
+		e.buf = pgtext.AppendInterval(e.buf, months, days, micros)
 	case wire.UUID:
 		h := hex.EncodeToString(c)
 		e.buf = append(e.buf, h[:8]+"-"+h[8:12]+"-"+h[12:16]+"-"+h[16:20]+"-"+h[20:]...)
@@ -209,125 +210,10 @@ func (e *encoder) binary(c wire.Cell, t wire.Type) {
 		put32(days)
 		put32(months)
 	case wire.Numeric:
-		var n pgtype.Numeric
-		if err := n.Scan(string(c)); err == nil {
-			if b, err := e.numbers.Encode(pgtype.NumericOID, pgtype.BinaryFormatCode, n, e.buf); err == nil {
-				e.buf = b
-			}
-		}
+		e.buf = appendNumeric(e.buf, string(c))
 	default:
 		e.buf = append(e.buf, c...)
 	}
-}
-
-// appendFloat writes the shortest digits that read back the same, as PostgreSQL does.
-func appendFloat(b []byte, v float64, bits int) []byte {
-	switch {
-	case math.IsNaN(v):
-		return append(b, "NaN"...)
-	case math.IsInf(v, 1):
-		return append(b, "Infinity"...)
-	case math.IsInf(v, -1):
-		return append(b, "-Infinity"...)
-	}
-	limit := 1e15
-	if bits == 32 {
-		limit = 1e6
-	}
-	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= limit) {
-		return strconv.AppendFloat(b, v, 'e', -1, bits)
-	}
-	return strconv.AppendFloat(b, v, 'f', -1, bits)
-}
-
-func appendDate(b []byte, days int32) []byte {
-	switch days {
-	case wire.DateInfinity:
-		return append(b, "infinity"...)
-	case wire.DateMinusInfinity:
-		return append(b, "-infinity"...)
-	}
-	return appendDay(b, time.Unix(int64(days)*86400, 0).UTC(), "")
-}
-
-// appendDay writes a date and rest behind it; years before 1 are marked BC.
-func appendDay(b []byte, t time.Time, rest string) []byte {
-	year := t.Year()
-	bc := ""
-	if year < 1 {
-		year, bc = 1-year, " BC"
-	}
-	b = fmt.Appendf(b, "%04d-%02d-%02d", year, t.Month(), t.Day())
-	b = append(b, rest...)
-	return append(b, bc...)
-}
-
-func appendClock(b []byte, micros int64) []byte {
-	s := micros / 1_000_000
-	b = fmt.Appendf(b, "%02d:%02d:%02d", s/3600, s/60%60, s%60)
-	return appendFraction(b, micros%1_000_000)
-}
-
-func appendFraction(b []byte, micros int64) []byte {
-	if micros == 0 {
-		return b
-	}
-	return append(b, strings.TrimRight(fmt.Sprintf(".%06d", micros), "0")...)
-}
-
-func appendTimestamp(b []byte, micros int64, zone *time.Location) []byte {
-	switch micros {
-	case wire.InstantInfinity:
-		return append(b, "infinity"...)
-	case wire.InstantMinusInfinity:
-		return append(b, "-infinity"...)
-	}
-	t := time.UnixMicro(micros).UTC()
-	offset := ""
-	if zone != nil {
-		t = t.In(zone)
-		_, seconds := t.Zone()
-		sign := "+"
-		if seconds < 0 {
-			sign, seconds = "-", -seconds
-		}
-		offset = fmt.Sprintf("%s%02d", sign, seconds/3600)
-		if m := seconds / 60 % 60; m != 0 {
-			offset += fmt.Sprintf(":%02d", m)
-		}
-	}
-	clock := appendFraction(fmt.Appendf([]byte(" "), "%02d:%02d:%02d", t.Hour(), t.Minute(), t.Second()), int64(t.Nanosecond()/1000))
-	return appendDay(b, t, string(clock)+offset)
-}
-
-// appendInterval writes PostgreSQL's own style: 1 year 2 mons 3 days 04:05:06.
-func appendInterval(b []byte, months, days int32, micros int64) []byte {
-	start := len(b)
-	unit := func(n int64, name string) {
-		if n == 0 {
-			return
-		}
-		if len(b) > start {
-			b = append(b, ' ')
-		}
-		b = append(strconv.AppendInt(b, n, 10), ' ')
-		if b = append(b, name...); n != 1 {
-			b = append(b, 's')
-		}
-	}
-	unit(int64(months/12), "year")
-	unit(int64(months%12), "mon")
-	unit(int64(days), "day")
-	if micros != 0 || len(b) == start {
-		if len(b) > start {
-			b = append(b, ' ')
-		}
-		if micros < 0 {
-			b, micros = append(b, '-'), -micros
-		}
-		b = appendClock(b, micros)
-	}
-	return b
 }
 
 // decodeParameter turns a client's value into one for the engine. Values in text stay
@@ -385,15 +271,8 @@ func decodeParameter(v []byte, t wire.Type, format int16) (wire.Parameter, error
 		h := hex.EncodeToString(v)
 		return wire.Parameter{Type: wire.Text, Value: wire.Cell(h)}, nil
 	case wire.Numeric:
-		var n pgtype.Numeric
-		if err := pgtype.NewMap().Scan(pgtype.NumericOID, pgtype.BinaryFormatCode, v, &n); err != nil {
-			return wire.Parameter{}, err
-		}
-		s, err := n.Value()
-		if err != nil {
-			return wire.Parameter{}, err
-		}
-		return wire.Parameter{Type: wire.Text, Value: wire.Cell(fmt.Sprint(s))}, nil
+		digits, err := readNumeric(v)
+		return wire.Parameter{Type: wire.Text, Value: wire.Cell(digits)}, err
 	case wire.Bytes:
 		return wire.Parameter{Type: wire.Bytes, Value: append(wire.Cell{}, v...)}, nil
 	case wire.JSON:

@@ -65,7 +65,7 @@ func (r *run) attach(t *boundTable, stub bool, found *analysis) error {
 	switch {
 	case t.own:
 		frame.Own = true
-	case found != nil && (r.gather || t.count > 1 || found.recursive):
+	case found != nil && !r.outlined && (r.gather || t.count > 1 || found.recursive):
 		frame.Gather, frame.Needed = true, needed(t.doc, found)
 	}
 	switch {
@@ -92,6 +92,7 @@ func (r *run) hand(frame wire.Table, source string, files []*os.File, err error)
 	if frame.Files = len(files); frame.Files > 0 {
 		frame.Source = source
 	}
+	frame.Gather, frame.Needed = false, nil // a file can be read many times
 	if frame.Files > r.svc.cfg.Files*3/4 {
 		return ProgramLimitExceeded.new("table %s.%s has %d files; a query can open %d", frame.Schema, frame.Name, frame.Files, r.svc.cfg.Files*3/4)
 	}
@@ -101,14 +102,17 @@ func (r *run) hand(frame wire.Table, source string, files []*os.File, err error)
 
 // textFormat says to the worker how the text of a table is read.
 func textFormat(x *External) *wire.TextFormat {
-	null := x.Null
-	if null != "" {
-		null = nullPrivate
+	f := &wire.TextFormat{
+		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: x.null(), EmptyAsNull: x.EmptyAsNull, Return: x.carriageReturn(),
+		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat,
 	}
-	return &wire.TextFormat{
-		Delimiter: x.Delimiter, Quote: x.Quote, Escape: x.Escape, Null: null, EmptyAsNull: x.EmptyAsNull,
-		DateFormat: x.DateFormat, TimeFormat: x.TimeFormat, Pad: x.Pad,
+	if f.DateFormat == formatAuto {
+		f.DateFormat = ""
 	}
+	if f.TimeFormat == formatAuto || f.TimeFormat == formatEpochSecs || f.TimeFormat == formatEpochMillis {
+		f.TimeFormat = ""
+	}
+	return f
 }
 
 // stream sends a table of text or JSON: its objects themselves where they are proven,

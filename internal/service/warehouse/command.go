@@ -14,7 +14,7 @@ func (s *Session) command(ctx context.Context, n node) (*Cursor, error) {
 	switch n := n.(type) {
 	case *setParameter:
 		if n.name == "all" && n.value == nil {
-			s.settings = newSettings(s.id)
+			s.settings = newSettings(s.id, s.svc.cfg.Timeout)
 			return done("RESET"), nil
 		}
 		if err := s.settings.set(n.name, n.value); err != nil {
@@ -83,7 +83,7 @@ func (s *Session) control(ctx context.Context, verb string) (*Cursor, error) {
 		if s.state != Autocommit {
 			return nil, ActiveTransaction.new("DISCARD ALL cannot run inside a transaction block")
 		}
-		s.settings = newSettings(s.id)
+		s.settings = newSettings(s.id, s.svc.cfg.Timeout)
 	}
 	return done(verb), nil
 }

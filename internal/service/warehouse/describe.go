@@ -76,8 +76,11 @@ func (st *Statement) describe(ctx context.Context) error {
 		again = slices.ContainsFunc(d.Columns, func(c wire.Column) bool { return c.Type == wire.Unknown })
 	}
 	st.types = types
-	if st.node.kind() == kindQuery {
+	if q, ok := st.node.(*query); ok {
 		st.columns = d.Columns
+		if q.explain {
+			st.columns = textColumns(planColumn)
+		}
 		if st.columns == nil {
 			st.columns = []wire.Column{}
 		}
@@ -161,7 +164,7 @@ func (r *run) outline(st *Statement, body int, types []wire.Type, as stand) (wir
 		return wire.Described{}, err
 	}
 	if isChange {
-		if r.text, err = rewrite(st.sql, types, as); err != nil {
+		if r.text, err = rewrite(st.sql, r.dialect(types, as)); err != nil {
 			return wire.Described{}, err
 		}
 		r.body = 0
@@ -176,5 +179,6 @@ func (r *run) outline(st *Statement, body int, types []wire.Type, as stand) (wir
 	r.body = at
 	d, err := r.describe(r.text.sql[at:])
 	nameColumns(d.Columns, found, tables)
+	r.text.describeShapes(d.Columns)
 	return d, err
 }

@@ -136,7 +136,7 @@ func (p *parser) copyFrom() (node, error) {
 	if p.peekIs("(") {
 		return nil, FeatureNotSupported.at(p.peek().start+1, "COPY of a query is not supported")
 	}
-	c := &copyFrom{format: External{Format: FormatText, Delimiter: "|", Null: defaultNull}}
+	c := &copyFrom{format: External{Format: FormatText, Delimiter: "|", Null: defaultNull, Mismatch: MismatchDrop}}
 	var err error
 	if c.name, err = p.objectName(); err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (p *parser) copyOption(c *copyFrom) error {
 	case "emptyasnull":
 		x.EmptyAsNull = true
 	case "fillrecord":
-		x.Pad = true
+		x.Mismatch = MismatchFill
 	case "gzip", "acceptanydate", "trimblanks", "explicit_ids":
 		if t.text != "gzip" {
 			return FeatureNotSupported.at(t.start+1, "%s is not supported", strings.ToUpper(t.text))
@@ -280,11 +280,8 @@ func (p *parser) copyOption(c *copyFrom) error {
 // strptime turns a Redshift format string into the engine's.
 func strptime(format string, position int) (string, error) {
 	lower := strings.ToLower(format)
-	if lower == "auto" {
-		return "", nil
-	}
-	if strings.HasPrefix(lower, "epoch") {
-		return "", FeatureNotSupported.at(position, "the format '%s' is not supported", format)
+	if lower == formatAuto || lower == formatEpochSecs || lower == formatEpochMillis {
+		return lower, nil
 	}
 	var b strings.Builder
 	for i := 0; i < len(format); {

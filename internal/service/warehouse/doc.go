@@ -14,9 +14,9 @@
 // # How a statement runs
 //
 // The client's text is parsed here as far as it changes the catalogue or the session;
-// queries are left to the engine. They are brought to the engine's dialect (rewrite), the
-// engine's own parser in a worker says which tables and functions they use (analyze),
-// each table is found and authorised as the session's identity, and only then the worker
+// queries are left to the engine. They are brought to the engine's dialect (rewrite; casts
+// and arithmetic are the worker's), the engine's own parser in a worker says which tables
+// and functions they use (analyze), each table is found and authorised as the session's identity, and only then the worker
 // is handed its descriptors: text and JSON as pipes that a feed fills, Parquet as sealed
 // anonymous files. Rows come back in bounded batches, as fast as the client takes them.
 //
@@ -26,8 +26,9 @@
 // in sealed anonymous files, and the engine decompresses several at a time. The record of
 // proven objects is in memory, bounded, and knows an object by its ETag, size and time and
 // by the table's definition. Only a statement whose plan cannot end before it has read
-// every row proves anything. Never proven is what has quotes, escapes, a header, padded
-// rows, NULL markers, empty lines, line ends of another kind, or several gzip members.
+// every row proves anything. Never proven is what has quotes, escapes, a header, rows with
+// missing or extra fields, NULL markers, empty lines, line ends of another kind, or several
+// gzip members.
 //
 // # Invariants
 //

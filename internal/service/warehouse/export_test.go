@@ -3,6 +3,7 @@ package warehouse
 import (
 	"time"
 
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -10,7 +11,7 @@ import (
 
 // Rewrite rewrites a statement and returns it with the way back.
 func Rewrite(sql string, types []wire.Type) (string, func(int) int, error) {
-	r, err := rewrite(sql, types, standValue)
+	r, err := rewrite(sql, dialect{types: types, reader: pgtext.Reader{Zone: time.UTC, Now: time.Now}})
 	return r.sql, r.origin, err
 }
 

@@ -29,9 +29,9 @@ type External struct {
 	Null        string // the field that stands for NULL; Hive's \N unless changed
 	EmptyAsNull bool   // empty fields of character columns are NULL; those of other types always are
 	HeaderLines int    // lines to skip at the start of each object
-	DateFormat  string // strptime; empty is ISO 8601
+	DateFormat  string // strptime; empty is ISO 8601, auto every form of PostgreSQL's, and TimeFormat may count from the epoch
 	TimeFormat  string
-	Pad         bool // a row with too few fields is filled with NULL instead of being malformed
+	Mismatch    Mismatch
 	Strict      bool // a malformed row fails the query instead of being skipped
 
 	Properties map[string]string // TABLE PROPERTIES as given
@@ -297,10 +297,12 @@ func (p *parser) properties(x *External) error {
 		case "column_count_mismatch_handling":
 			switch strings.ToLower(value) {
 			case "set_to_null":
-				x.Pad = true
+				x.Mismatch = MismatchFit
 			case "fail":
 				x.Strict = true
-			case "drop_row", "disabled":
+			case "drop_row":
+				x.Mismatch = MismatchDrop
+			case "disabled":
 			default:
 				return invalid
 			}

@@ -28,6 +28,7 @@ var (
 	DatatypeMismatch          = &reason{fault.Reason{Kind: fault.Invalid, Name: "DatatypeMismatch"}}
 	InvalidTextRepresentation = &reason{fault.Reason{Kind: fault.Invalid, Name: "InvalidTextRepresentation"}}
 	InvalidDatetime           = &reason{fault.Reason{Kind: fault.Invalid, Name: "InvalidDatetime"}}
+	DatetimeFieldOverflow     = &reason{fault.Reason{Kind: fault.Invalid, Name: "DatetimeFieldOverflow"}}
 	InvalidParameterValue     = &reason{fault.Reason{Kind: fault.Invalid, Name: "InvalidParameterValue"}}
 	NumericOutOfRange         = &reason{fault.Reason{Kind: fault.Invalid, Name: "NumericOutOfRange"}}
 	DivisionByZero            = &reason{fault.Reason{Kind: fault.Invalid, Name: "DivisionByZero"}}
@@ -79,6 +80,12 @@ func (r *reason) at(position int, format string, args ...any) *Problem {
 // wrap returns a problem with a cause for the operator.
 func (r *reason) wrap(err error, format string, args ...any) *Problem {
 	return &Problem{Fault: r.Reason.Wrap(err, format, args...)}
+}
+
+// place adds the byte of the statement, counted from 1.
+func (p *Problem) place(position int) *Problem {
+	p.Position = position
+	return p
 }
 
 // hint adds advice.

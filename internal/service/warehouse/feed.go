@@ -37,6 +37,7 @@ type feed struct {
 	bucket  string
 	format  External
 	columns []Column
+	values  jsonValues
 	streams int
 
 	read, write *os.File
@@ -117,7 +118,7 @@ func objectError(err error, verb, bucket, key string) error {
 // newFeed makes the pipe for the objects of a table.
 func newFeed(objects Objects, t *Table, list []ObjectInfo, streams int) (*feed, error) {
 	f := &feed{
-		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns, streams: min(streams, len(list)),
+		objects: objects, bucket: t.External.Bucket, format: *t.External, columns: t.Columns, values: newJSONValues(t.Columns), streams: min(streams, len(list)),
 		queue: make(chan ObjectInfo, len(list)), blocks: make(chan *block, maxQueued), free: make(chan *block, maxQueued),
 	}
 	for _, o := range list {
@@ -276,7 +277,7 @@ func plain(in *bufio.Reader) (io.Reader, error) {
 // cut reads an object into blocks of whole lines and sends them. When asked to watch, it
 // tells whether all of them were plain.
 func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (same bool, err error) {
-	nulls := newNullMarker(f.format, f.columns)
+	nulls, rows := newNullMarker(f.format, f.columns), newFitter(f.format, f.columns)
 	var rest []byte // of the last block: a line that has not ended
 	var line int64  // of the object, at the start of the next block
 	header := int64(f.format.HeaderLines)
@@ -302,6 +303,7 @@ func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (s
 			f.jsonLines(b)
 		} else {
 			nulls.mend(b)
+			rows.fit(b)
 		}
 		if len(b.buf) == 0 {
 			continue
@@ -312,7 +314,7 @@ func (f *feed) cut(ctx context.Context, in io.Reader, key string, watch bool) (s
 			return false, ctx.Err()
 		}
 	}
-	return watch, nil
+	return watch && !rows.changed, nil
 }
 
 func (f *feed) block(key string) *block {

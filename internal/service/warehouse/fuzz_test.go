@@ -18,6 +18,10 @@ var statements = []string{
 	"create external schema if not exists s from data catalog database 'd' region 'r' iam_role 'x' create external database if not exists",
 	"copy t(a,b) from 's3://b/p' iam_role default csv quote as '\"' ignoreheader 1 dateformat 'MM/DD/YYYY' timeformat 'auto' maxerror as 3 null as '\\\\N'",
 	"insert into t(a) values ($1, (select 2))", "update t set a = 1, b = (select 2) from u where t.a is distinct from u.a", "delete from t using u where a = 1",
+	"select cast(x as varchar(2)), y::char(3), (a||'b')::numeric, 1.5::decimal as n, case when 1=1 then 'x' end::varchar(1) from t union select 2",
+	"select a like b || '\\\\%' escape '', x similar to '%(a|b)%' escape '#', y not ilike $1 from t where z similar to q",
+	"select overlay('a' placing 'b' from 1 for 2), substring(a from 'x'), extract(second from b), date_part('epoch', c), datepart(second, d), pg_catalog.current_setting('x')",
+	"explain verbose select generate_series(1, 2), i from generate_series(1, 2) as i, generate_series(3, 4)", "timestamptz '2001-01-01 10:00 PST', timestamp with time zone 'x', 'y'::timestamp with time zone[]",
 	"set search_path to a, \"B\"", "set time zone 'UTC'", "show all", "begin read only", "drop table if exists a.b, c cascade", "truncate t", "vacuum full t", "explain analyze select 1",
 	"create table t distkey(a) as select * from u", "select a ~ 'x', pg_catalog.version(), x::pg_catalog.regclass, a operator(pg_catalog.~) b collate pg_catalog.default", "select E'a\\'b', '\\x00ff'::bytea, 1e5, .5, a.b.c",
 }

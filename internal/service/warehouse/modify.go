@@ -120,7 +120,7 @@ func (r *run) source(st *Statement, body int) ([]wire.Column, error) {
 	}
 	// Some places of a parameter leave the columns open until it is bound; NULL does not.
 	text := r.text
-	if r.text, err = rewrite(st.sql, st.types, standNull); err != nil {
+	if r.text, err = rewrite(st.sql, r.dialect(st.types, standNull)); err != nil {
 		return nil, err
 	}
 	r.body = r.text.forward(body)
@@ -130,6 +130,7 @@ func (r *run) source(st *Statement, body int) ([]wire.Column, error) {
 }
 
 func (r *run) insert(st *Statement, n *insert, t *boundTable, args []wire.Parameter) (*pendingChange, error) {
+	r.args = args
 	given := n.columns
 	if given == nil {
 		for _, c := range t.doc.Columns {
@@ -219,7 +220,7 @@ func (r *run) replace(t *boundTable, file dataFile, tag, operation string) *pend
 		files = nil
 	}
 	return &pendingChange{
-		tag: tag, notices: r.notices(), abort: func() { s.discard(t.id, file) },
+		tag: tag, table: t.id, notices: r.notices(), abort: func() { s.discard(t.id, file) },
 		commit: func(ctx context.Context) error {
 			return s.commitFiles(ctx, t.id, operation, t.state, t.state.sorted(), files)
 		},
@@ -228,6 +229,7 @@ func (r *run) replace(t *boundTable, file dataFile, tag, operation string) *pend
 
 // alter runs an UPDATE or DELETE in the engine on a copy of the table and writes it anew.
 func (r *run) alter(st *Statement, n *change, t *boundTable, args []wire.Parameter) (*pendingChange, error) {
+	r.args = args
 	// Only the analysis reads the stand-in; its places are not those of the statement.
 	found, tables, err := r.understand(n.reading, st.types, standValue, 0)
 	if err != nil {
@@ -238,7 +240,7 @@ func (r *run) alter(st *Statement, n *change, t *boundTable, args []wire.Paramet
 		}
 		return nil, err
 	}
-	if r.text, err = rewrite(st.sql, st.types, standValue); err != nil {
+	if r.text, err = rewrite(st.sql, r.dialect(st.types, standValue)); err != nil {
 		return nil, err
 	}
 	r.body = 0
@@ -289,7 +291,7 @@ func (s *Session) truncate(ctx context.Context, n *truncate) (*pendingChange, er
 	if err != nil {
 		return nil, err
 	}
-	c := &pendingChange{tag: "TRUNCATE TABLE"}
+	c := &pendingChange{tag: "TRUNCATE TABLE", table: t.id}
 	if len(t.state.files) > 0 {
 		c.commit = func(ctx context.Context) error {
 			return s.svc.commitFiles(ctx, t.id, "TRUNCATE", t.state, t.state.sorted(), nil)
@@ -319,6 +321,7 @@ func (s *Session) createTableAs(ctx context.Context, st *Statement, n *createTab
 
 func (r *run) createTableAs(st *Statement, n *createTableAs, to target, args []wire.Parameter) (*pendingChange, error) {
 	s := r.session
+	r.args = args
 	columns, err := r.source(st, n.body)
 	if err != nil {
 		return nil, err

@@ -2,13 +2,9 @@ package warehouse
 
 import "bytes"
 
-// nullPrivate stands for NULL in character columns on the way to the engine, which would
-// take a marker for an escape or an ordinary value.
-const nullPrivate = "\x01null\x01"
-
 // nullMarker rewrites fields that are exactly the NULL marker: to nothing in columns of
 // other than character types, where the engine takes an empty field for NULL, and to
-// nullPrivate in character columns, where empty is a value. The engine's own option
+// what [External.null] says in character columns, where empty is a value. The engine's own option
 // cannot tell the two apart. Blocks without the marker pass untouched.
 type nullMarker struct {
 	marker    []byte // empty: there is none
@@ -16,6 +12,7 @@ type nullMarker struct {
 	escape    byte // 0: none
 	quote     byte // 0: none
 	text      []bool
+	private   string
 	out       []byte
 }
 
@@ -24,7 +21,7 @@ func newNullMarker(x External, columns []Column) *nullMarker {
 	if x.Null == "" || x.Delimiter == "" {
 		return m
 	}
-	m.marker, m.delimiter, m.text = []byte(x.Null), x.Delimiter[0], isText(columns)
+	m.marker, m.delimiter, m.text, m.private = []byte(x.Null), x.Delimiter[0], isText(columns), x.null()
 	if x.Escape != "" {
 		m.escape = x.Escape[0]
 	}
@@ -52,7 +49,7 @@ func (m *nullMarker) lines(out, b []byte) []byte {
 		if !bytes.Equal(value, m.marker) {
 			out = append(out, value...)
 		} else if column < len(m.text) && m.text[column] {
-			out = append(out, nullPrivate...)
+			out = append(out, m.private...)
 		}
 	}
 	for i := 0; i < len(b); i++ {

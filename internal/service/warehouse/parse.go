@@ -94,13 +94,20 @@ func (p *parser) statement() (node, error) {
 		return p.control("ROLLBACK", "rollback", "abort", "transaction", "work")
 	case "discard":
 		return p.control("DISCARD ALL", "discard", "all")
+	case "close", "unlisten":
+		// What clients send to a connection that goes back to their pool. There are no
+		// cursors of SQL and no channels, so nothing is left open.
+		if len(p.tokens) == 2 && (p.tokens[1].is("all") || p.tokens[1].is("*")) {
+			return &control{map[string]string{"close": "CLOSE CURSOR ALL", "unlisten": "UNLISTEN"}[first.text]}, nil
+		}
+		return nil, FeatureNotSupported.at(first.start+1, "%s is not supported", strings.ToUpper(first.text))
 	case "deallocate":
 		return p.control("DEALLOCATE ALL", "deallocate", "prepare", "all")
 	case "analyze", "analyse":
 		return nil, FeatureNotSupported.at(1, "ANALYZE is not supported: statistics come from the Parquet files and are always current")
 	case "call", "pragma", "attach", "detach", "install", "load", "export", "import", "checkpoint", "use", "prepare",
 		"execute", "alter", "grant", "revoke", "lock", "declare", "fetch", "listen", "notify", "unload", "merge",
-		"comment", "cancel", "pivot", "unpivot", "savepoint", "release", "close", "do", "reindex", "cluster", "move":
+		"comment", "cancel", "pivot", "unpivot", "savepoint", "release", "do", "reindex", "cluster", "move":
 		return nil, FeatureNotSupported.at(first.start+1, "%s is not supported", strings.ToUpper(first.text))
 	}
 	return nil, p.unexpected()
@@ -109,19 +116,22 @@ func (p *parser) statement() (node, error) {
 // explain is EXPLAIN, EXPLAIN ANALYZE and EXPLAIN (options) of a query.
 func (p *parser) explain() (node, error) {
 	p.at++
-	p.takeAny("analyze", "analyse")
+	analyze := p.takeAny("analyze", "analyse")
 	p.take("verbose")
 	if p.done() {
 		return nil, p.unexpected()
 	}
 	t := p.peek()
 	if t.kind == tokenWord && slices.Contains([]string{"select", "with", "values", "table", "from"}, t.text) {
-		return &query{explain: true, body: t.start}, nil
+		return &query{explain: true, analyze: analyze, body: t.start}, nil
 	}
 	return nil, FeatureNotSupported.at(t.start+1, "EXPLAIN is supported for queries only, without options in parentheses")
 }
 
 func (p *parser) control(verb string, words ...string) (node, error) {
+	if err := p.isolation(); err != nil {
+		return nil, err
+	}
 	for p.at = 0; !p.done(); p.at++ {
 		if t := p.peek(); !slices.Contains(words, t.text) || t.kind != tokenWord && t.kind != tokenSymbol {
 			return nil, p.unexpected()
@@ -130,11 +140,26 @@ func (p *parser) control(verb string, words ...string) (node, error) {
 	return &control{verb}, nil
 }
 
+// isolation refuses the levels that would not be given: each statement of a transaction
+// reads what was committed when it began.
+func (p *parser) isolation() error {
+	for _, t := range p.tokens {
+		if t.is("serializable") || t.is("repeatable") {
+			return noIsolation(t.text).place(t.start + 1)
+		}
+	}
+	return nil
+}
+
+func noIsolation(level string) *Problem {
+	return FeatureNotSupported.new("the isolation level \"%s\" is not supported", level).hint("Transactions are READ COMMITTED.")
+}
+
 // set reads SET [SESSION | LOCAL] name {= | TO} value [, …] and its spellings with spaces.
 func (p *parser) set() (node, error) {
 	p.at++
 	if p.peekIs("session") && p.aheadIs(1, "characteristics") || p.peekIs("transaction") {
-		return &control{"SET"}, nil
+		return &control{"SET"}, p.isolation()
 	}
 	if !p.aheadIs(1, "=") && !p.aheadIs(1, "to") {
 		p.takeAny("session", "local")

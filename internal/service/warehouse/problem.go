@@ -131,6 +131,12 @@ func reasonOf(f wire.Failure) *reason {
 		}
 		return SyntaxError
 	case "conversion":
+		switch {
+		case has("date/time field value out of range"), has("interval field value out of range"):
+			return DatetimeFieldOverflow
+		case has("out of range"), has("could not cast value") && has("decimal"):
+			return NumericOutOfRange
+		}
 		if has("date") || has("timestamp") || has("time field") {
 			return InvalidDatetime
 		}
@@ -153,6 +159,12 @@ func reasonOf(f wire.Failure) *reason {
 		return BadData
 	case "invalid input":
 		switch {
+		case has("division by zero"):
+			return DivisionByZero
+		case has("unrecognized configuration parameter"):
+			return UndefinedObject
+		case has("field overflow"), has("quotient is out of range"):
+			return NumericOutOfRange
 		case f.Table != "":
 			return BadData
 		case has("more than one row returned"):

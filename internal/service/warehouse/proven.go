@@ -43,7 +43,7 @@ func proofOf(columns []Column, x *External, o ObjectInfo) proof {
 // provable reports whether the engine's own reader takes the objects of a table line by
 // line as a feed would, once what plain looks for is not in them.
 func (x *External) provable() bool {
-	return x.Format == FormatText && x.Quote == "" && x.Escape == "" && x.HeaderLines == 0 && !x.Pad
+	return x.Format == FormatText && x.Quote == "" && x.Escape == "" && x.HeaderLines == 0
 }
 
 // plain reports that there is nothing in a block which the feed changes or which two

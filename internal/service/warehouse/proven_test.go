@@ -212,7 +212,7 @@ func TestNotProvable(t *testing.T) {
 			t.Errorf("%s: %v, then %v", x.what, first, again)
 		}
 	}
-	for i, properties := range []string{"'skip.header.line.count'='1'", "'column_count_mismatch_handling'='set_to_null'"} {
+	for i, properties := range []string{"'skip.header.line.count'='1'"} {
 		x := fmt.Sprintf("sp.o%d", i)
 		s.put("o/a.gz", good)
 		exec(t, c, "create external table "+x+"(id int, v varchar, n double precision, ts timestamp) "+delimited+" location 's3://lake/o/' table properties ("+properties+")",

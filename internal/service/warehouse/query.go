@@ -27,12 +27,13 @@ func (s *Session) query(ctx context.Context, st *Statement, args []wire.Paramete
 
 func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 	q := st.node.(*query)
+	r.args = args
 	found, tables, err := r.understand(st.sql, st.types, standValue, q.body)
 	if err != nil {
 		return nil, err
 	}
 	if q.explain {
-		r.verb = "EXPLAIN"
+		r.verb, r.outlined = "EXPLAIN", !q.analyze
 	}
 	x := wire.Execute{SQL: r.text.sql, Parameters: args}
 	columns, err := again(r, func() ([]wire.Column, error) {
@@ -48,9 +49,35 @@ func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.explain {
+		return r.plan()
+	}
 	nameColumns(columns, found, tables)
+	r.text.describeShapes(columns)
 	return &Cursor{Columns: columns, run: r}, nil
 }
+
+// plan is the answer to EXPLAIN: the lines of the plan, one per row.
+func (r *run) plan() (*Cursor, error) {
+	c := &Cursor{Columns: textColumns(planColumn), tag: r.verb}
+	for {
+		row, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if row == nil {
+			break
+		}
+		for line := range strings.SplitSeq(strings.TrimRight(string(row[len(row)-1]), "\n"), "\n") {
+			c.rows = append(c.rows, []wire.Cell{append(wire.Cell{}, strings.TrimRight(line, " ")...)})
+		}
+	}
+	r.close()
+	return c, nil
+}
+
+// planColumn is the name of EXPLAIN's one column.
+const planColumn = "QUERY PLAN"
 
 // nameColumns gives the columns that the engine named by their expression the names
 // PostgreSQL gives: that of the function, else ?column?. Names that the statement or a
@@ -63,11 +90,22 @@ func nameColumns(columns []wire.Column, found *analysis, tables []*boundTable) {
 		}
 		columns[i].Name = "?column?"
 		if m := callName.FindStringSubmatch(c.Name); m != nil {
-			if columns[i].Name = m[1]; m[1] == "count_star" {
-				columns[i].Name = "count"
+			columns[i].Name = m[1]
+			if known, ok := callNames[m[1]]; ok {
+				columns[i].Name = known
+			}
+			if strings.HasPrefix(c.Name, "unnest(generate_series(") {
+				columns[i].Name = "generate_series"
 			}
 		}
 	}
+}
+
+// callNames are the names that clients see for the engine's and our own functions.
+var callNames = map[string]string{
+	"count_star": "count", "sluice_extract_second": "extract", "sluice_extract_millisecond": "extract", "sluice_extract_epoch": "extract",
+	"sluice_part_second": "date_part", "sluice_part_millisecond": "date_part", "sluice_current_setting": "current_setting",
+	"sluice_substring_pattern": "substring", "sluice_overlay": "overlay",
 }
 
 var (
@@ -132,7 +170,7 @@ func (r *run) restart() error {
 // say what it reads, finds these tables and authorises each.
 func (r *run) understand(sql string, types []wire.Type, as stand, body int) (*analysis, []*boundTable, error) {
 	var err error
-	if r.text, err = rewrite(sql, types, as); err != nil {
+	if r.text, err = rewrite(sql, r.dialect(types, as)); err != nil {
 		return nil, nil, err
 	}
 	r.body = r.text.forward(body)
@@ -149,6 +187,11 @@ func (r *run) understand(sql string, types []wire.Type, as stand, body int) (*an
 		err = &moved
 	}
 	return nil, nil, err
+}
+
+// dialect says how the session's statements are rewritten.
+func (r *run) dialect(types []wire.Type, as stand) dialect {
+	return dialect{types: types, as: as, args: r.args, reader: r.session.reader()}
 }
 
 // resolve binds the mentioned tables by the session's search path.

@@ -1,12 +1,11 @@
 package warehouse
 
 import (
-	"encoding/hex"
-	"fmt"
+	"cmp"
 	"slices"
-	"sort"
 	"strings"
 
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -14,18 +13,29 @@ import (
 type edit struct {
 	start, end int
 	text       string
+	rank       rank
 }
+
+// rank orders what stands at one byte: an insertion that belongs to the text before it,
+// one that belongs to the text behind it, and what replaces that text.
+type rank uint8
+
+const (
+	rankClose rank = iota
+	rankOpen
+	rankReplace
+)
 
 // rewritten is a statement brought to the engine's dialect, and the way back from a
 // place in it to the place in the client's text.
 type rewritten struct {
-	sql   string
-	edits []edit
+	sql    string
+	edits  []edit
+	shapes map[int]shape // by column of the result
 }
 
-// apply makes the edits, which must not overlap.
+// apply makes the edits, which are in order and do not overlap.
 func apply(sql string, edits []edit) rewritten {
-	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var b strings.Builder
 	at := 0
 	for _, e := range edits {
@@ -34,7 +44,7 @@ func apply(sql string, edits []edit) rewritten {
 		at = e.end
 	}
 	b.WriteString(sql[at:])
-	return rewritten{b.String(), edits}
+	return rewritten{sql: b.String(), edits: edits}
 }
 
 // origin returns the byte of the client's text, from 1, for one of the rewritten text.
@@ -67,17 +77,44 @@ const (
 	standNull               // a NULL of its type, to describe what cannot be bound without
 )
 
-// rewrite brings what Redshift and PostgreSQL write and the engine does not read to the
-// engine's dialect: TOP, bare date parts, sysdate, the catalogue's schemas and
-// parameters, which get the types the client or the engine decided on.
-func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
+// dialect is what a rewriting needs to know beside the text.
+type dialect struct {
+	types  []wire.Type // of the parameters, as the client or the engine decided
+	as     stand
+	args   []wire.Parameter // what is bound; nil while the statement is only described
+	reader pgtext.Reader    // of constants, in the session's time zone
+}
+
+// rewriter gathers the edits of one statement.
+type rewriter struct {
+	tokens []token
+	edits  []edit
+	args   []wire.Parameter
+	reader pgtext.Reader
+}
+
+func (w *rewriter) replace(start, end int, text string) {
+	w.edits = append(w.edits, edit{start, end, text, rankReplace})
+}
+
+// open inserts text before what stands at a byte, close behind what ends at it.
+func (w *rewriter) open(at int, text string) { w.edits = append(w.edits, edit{at, at, text, rankOpen}) }
+func (w *rewriter) close(at int, text string) {
+	w.edits = append(w.edits, edit{at, at, text, rankClose})
+}
+
+// rewrite brings what Redshift and PostgreSQL write and the engine does not read, or reads
+// in another way, to the engine's dialect: TOP, bare date parts, sysdate, casts, patterns,
+// functions that return sets, the catalogue's schemas and parameters.
+func rewrite(sql string, d dialect) (rewritten, error) {
 	tokens, err := lex(sql)
 	if err != nil {
 		return rewritten{}, err
 	}
-	var edits []edit
-	replace := func(t token, text string) { edits = append(edits, edit{t.start, t.end, text}) }
-	next := func(i int, what string) bool { return i < len(tokens) && tokens[i].is(what) }
+	w := &rewriter{tokens: tokens, args: d.args, reader: d.reader}
+	types, as := d.types, d.as
+	replace := func(t token, text string) { w.replace(t.start, t.end, text) }
+	next := func(i int, what string) bool { return i >= 0 && i < len(tokens) && tokens[i].is(what) }
 	for i, t := range tokens {
 		switch {
 		case t.kind == tokenParameter:
@@ -93,35 +130,71 @@ func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 				value = "NULL"
 			}
 			if n <= len(types) && types[n-1] != wire.Unknown {
-				replace(t, "CAST("+value+" AS "+engineType(types[n-1])+")")
+				kind := engineType(types[n-1])
+				if types[n-1] == wire.Numeric {
+					kind = w.numericType(t, true)
+				}
+				replace(t, "CAST("+value+" AS "+kind+")")
 			}
-		case t.kind == tokenString && strings.HasPrefix(t.text, `\x`) && next(i+1, ":") && (next(i+3, "bytea") || next(i+3, "varbyte")):
-			if b, err := hex.DecodeString(t.text[2:]); err == nil {
-				replace(t, blobLiteral(b))
-			}
+		case isPair(tokens, i, ":"):
+			w.castPair(i)
 		case t.kind != tokenWord:
+		case t.text == "verbose" && (i == 1 || i == 2) && tokens[0].is("explain"):
+			replace(t, "") // it shows no more here
+		case t.text == "cast" && next(i+1, "("):
+			w.castCall(i)
+		case (t.text == "timestamptz" || t.text == "timestamp" && next(i+1, "with") && next(i+2, "time") && next(i+3, "zone")) && !next(i-1, ":") && !next(i-1, "as"):
+			if end := typeEnd(tokens, i); end < len(tokens) {
+				w.instant(tokens[end])
+			}
+		case t.text == "like" || t.text == "ilike":
+			w.like(i + 1)
+		case t.text == "similar" && next(i+1, "to"):
+			if err := w.similar(i + 2); err != nil {
+				return rewritten{}, err
+			}
+		case t.text == "current_setting" && next(i+1, "("): // the engine's own tells its settings
+			replace(t, "sluice_current_setting")
+		case t.text == "substring" && next(i+1, "("):
+			w.substring(i)
+		case t.text == "overlay" && next(i+1, "("):
+			w.overlay(i)
+		case t.text == "extract" && next(i+1, "(") && next(i+3, "from"):
+			w.extract(i)
 		case t.text == "select" && topAt(tokens, i) > 0:
 			e, err := rewriteTop(tokens, topAt(tokens, i), len(sql))
 			if err != nil {
 				return rewritten{}, err
 			}
-			edits = append(edits, e...)
+			w.edits = append(w.edits, e...)
 		case t.text == "at" && !next(i+1, "time") && !next(i+1, "("):
 			replace(t, `"at"`) // a keyword of the engine's, a name to everybody else
 		case t.text == "sysdate" && !next(i+1, "("):
 			replace(t, "getdate()")
 		case slices.Contains(datePartFunctions, t.text) && next(i+1, "(") && i+3 < len(tokens) &&
 			tokens[i+2].kind == tokenWord && next(i+3, ","):
+			if part, ok := extractParts[tokens[i+2].text]; ok && (t.text == "datepart" || t.text == "date_part") && part != "epoch" {
+				w.replace(t.start, tokens[i+3].end, "sluice_part_"+part+"(")
+				break
+			}
 			replace(tokens[i+2], "'"+tokens[i+2].text+"'")
 			if t.text == "datepart" {
 				replace(t, "date_part")
 			}
+		case t.text == "date_part" && next(i+1, "(") && i+3 < len(tokens) && tokens[i+2].kind == tokenString && next(i+3, ","):
+			if part, ok := extractParts[strings.ToLower(tokens[i+2].text)]; ok && part != "epoch" {
+				w.replace(t.start, tokens[i+3].end, "sluice_part_"+part+"(")
+			}
 		case t.text == "pg_catalog" && next(i+1, ".") && i+2 < len(tokens):
 			// Types and functions of the engine's own are known without a schema.
+			if tokens[i+2].is("current_setting") {
+				w.replace(t.start, tokens[i+2].start, "")
+				break
+			}
 			isType := i > 1 && tokens[i-1].is(":")
 			isFunction := next(i+3, "(")
 			if isType || isFunction && !isMacro(tokens[i+2].text) {
-				edits = append(edits, edit{t.start, tokens[i+2].start, ""})
+				w.replace(t.start, tokens[i+2].start, "")
 			} else {
 				replace(t, catalogSchema)
 			}
@@ -130,28 +203,60 @@ func rewrite(sql string, types []wire.Type, as stand) (rewritten, error) {
 		case t.text == "operator" && next(i+1, "(") && next(i+2, "pg_catalog") && next(i+3, "."):
 			for j := i + 4; j < len(tokens); j++ {
 				if tokens[j].is(")") {
-					edits = append(edits, edit{t.start, t.end, ""}, edit{tokens[i+1].start, tokens[i+4].start, ""}, edit{tokens[j].start, tokens[j].end, ""})
+					w.replace(t.start, t.end, "")
+					w.replace(tokens[i+1].start, tokens[i+4].start, "")
+					w.replace(tokens[j].start, tokens[j].end, "")
 					break
 				}
 			}
 		case t.text == "collate" && next(i+1, "pg_catalog") && next(i+2, ".") && i+3 < len(tokens):
-			edits = append(edits, edit{t.start, tokens[i+3].end, ""})
+			w.replace(t.start, tokens[i+3].end, "")
 		case (t.text == "regclass" || t.text == "regtype" || t.text == "regproc" || t.text == "regnamespace" || t.text == "name") && i > 1 && castBefore(tokens, i):
 			replace(t, "text")
 		}
 	}
-	return apply(sql, withoutOverlap(edits)), nil
+	w.series()
+	out := apply(sql, withoutOverlap(w.edits))
+	out.shapes = w.shapes()
+	return out, nil
 }
 
-// blobLiteral writes bytes as the engine reads them from a string.
-func blobLiteral(b []byte) string {
-	var s strings.Builder
-	s.WriteByte('\'')
-	for _, c := range b {
-		fmt.Fprintf(&s, `\x%02X`, c)
+// substring rewrites SUBSTRING(x FROM 'pattern').
+func (w *rewriter) substring(i int) {
+	end := closing(w.tokens, i+1)
+	if end < len(w.tokens) && w.tokens[end-1].kind == tokenString && w.tokens[end-2].is("from") {
+		w.replace(w.tokens[i].start, w.tokens[i].end, "sluice_substring_pattern")
+		w.replace(w.tokens[end-2].start, w.tokens[end-2].end, ",")
 	}
-	s.WriteByte('\'')
-	return s.String()
+}
+
+// overlay rewrites OVERLAY(x PLACING y FROM n FOR m) to a call.
+func (w *rewriter) overlay(i int) {
+	depth, end := 0, closing(w.tokens, i+1)
+	w.replace(w.tokens[i].start, w.tokens[i].end, "sluice_overlay")
+	for _, t := range w.tokens[i+1 : end] {
+		switch {
+		case t.is("("):
+			depth++
+		case t.is(")"):
+			depth--
+		case depth == 1 && (t.is("placing") || t.is("from") || t.is("for")):
+			w.replace(t.start, t.end, ",")
+		}
+	}
+}
+
+// extractParts are the parts of EXTRACT and DATE_PART that have a fraction in PostgreSQL
+// and none in the engine.
+var extractParts = map[string]string{
+	"second": "second", "seconds": "second", "sec": "second", "millisecond": "millisecond", "milliseconds": "millisecond", "msec": "millisecond", "epoch": "epoch",
+}
+
+// extract rewrites EXTRACT(part FROM x) where the engine loses the fraction.
+func (w *rewriter) extract(i int) {
+	if part, ok := extractParts[w.tokens[i+2].text]; ok {
+		w.replace(w.tokens[i].start, w.tokens[i+3].end, "sluice_extract_"+part+"(")
+	}
 }
 
 // castBefore reports whether the type name at i follows :: or ::pg_catalog.
@@ -162,13 +267,13 @@ func castBefore(tokens []token, i int) bool {
 	return i >= 2 && tokens[i-1].is(":") && tokens[i-2].is(":")
 }
 
-// withoutOverlap drops edits inside an earlier, larger one.
+// withoutOverlap brings edits in order and drops those inside an earlier, larger one. Of
+// insertions at one byte the one that was asked for last is the outermost to its left, and
+// the innermost to its right.
 func withoutOverlap(edits []edit) []edit {
-	sort.SliceStable(edits, func(i, j int) bool {
-		if edits[i].start != edits[j].start {
-			return edits[i].start < edits[j].start
-		}
-		return edits[i].end > edits[j].end
+	slices.Reverse(edits)
+	slices.SortStableFunc(edits, func(a, b edit) int {
+		return cmp.Or(a.start-b.start, int(a.rank)-int(b.rank), b.end-a.end)
 	})
 	out := edits[:0]
 	end := -1
@@ -215,7 +320,7 @@ scan:
 	if n.kind == tokenParameter {
 		number = "$" + n.text
 	}
-	return []edit{{tokens[top].start, n.end, ""}, {end, end, "\nLIMIT " + number}}, nil
+	return []edit{{tokens[top].start, n.end, "", rankReplace}, {end, end, "\nLIMIT " + number, rankClose}}, nil
 }
 
 // engineType returns the engine's name of a parameter's type.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/base/fault"
@@ -24,12 +25,14 @@ type run struct {
 	unwatch func() bool
 	killer  chan *time.Timer // holds the timer once the statement was canceled
 
-	text    rewritten
-	body    int // byte of the rewritten text where the analysed query begins
-	verb    string
-	inputs  []*input
-	gather  bool  // every pipe is read into memory first, because the plan reads one twice
-	charged int64 // bytes of files handed over
+	text     rewritten
+	args     []wire.Parameter
+	body     int // byte of the rewritten text where the analysed query begins
+	verb     string
+	inputs   []*input
+	gather   bool  // every pipe is read into memory first, because the plan reads one twice
+	outlined bool  // the plan is shown and not run: no pipe is read
+	charged  int64 // bytes of files handed over
 
 	feeding chan error // one result per feed
 	feeds   int
@@ -196,6 +199,9 @@ func (r *run) lost(err error) error {
 		how = r.w.cmd.ProcessState.String()
 	case <-time.After(time.Second):
 	}
+	if said := r.w.stderr.String(); strings.Contains(said, "cannot allocate memory") || strings.Contains(said, "out of memory") || strings.Contains(said, "bad_alloc") {
+		return OutOfMemory.wrap(err, "the statement needs more memory than a query has").hint("warehouse.memory_mb limits it.")
+	}
 	r.svc.log.Warn("a query worker was lost", "how", how, "stderr", r.w.stderr.String(), "error", err)
 	return WorkerLost.wrap(err, "the worker process of this query ended unexpectedly (%s); nothing else is affected", how).
 		hint("Run the query again. If it ends so again, it may need more memory than a worker has.")
@@ -271,6 +277,7 @@ func (r *run) next() ([]wire.Cell, error) {
 		}
 		if row != nil {
 			r.rows++
+			r.text.show(row)
 			return row, nil
 		}
 		f, err := r.receive(wire.FrameRows, wire.FrameDone)

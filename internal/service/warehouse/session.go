@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"slices"
 
 	"sluice.dev/sluice/internal/base/caller"
 	"sluice.dev/sluice/internal/base/name"
@@ -15,6 +16,7 @@ type Session struct {
 	svc      *Service
 	id       caller.Identity
 	settings settings
+	process  uint32 // what pg_backend_pid returns
 	state    TransactionState
 	pending  *pendingChange // of the open transaction
 }
@@ -47,7 +49,7 @@ func (s *Service) Open(ctx context.Context, database string) (*Session, error) {
 			detail("redshift:GetClusterCredentials is not allowed on %s.", arn)
 	}
 	s.pool.warm()
-	return &Session{svc: s, id: id, settings: newSettings(id)}, nil
+	return &Session{svc: s, id: id, settings: newSettings(id, s.cfg.Timeout)}, nil
 }
 
 // State returns where the session's transaction stands.
@@ -176,6 +178,9 @@ func (s *Session) Run(ctx context.Context, st *Statement, args []wire.Parameter)
 	if len(args) != len(st.types) {
 		return nil, InvalidParameterValue.new("the statement needs %d parameters and was given %d", len(st.types), len(args))
 	}
+	if args, err = s.readArguments(st.types, args); err != nil {
+		return nil, err
+	}
 	if s.pending != nil && !isControl && st.node.kind() != kindSession {
 		return nil, FeatureNotSupported.new("a transaction that has changed something can only be committed or rolled back").
 			hint("COMMIT first. One change per transaction is atomic; more than one would not be.")
@@ -191,6 +196,26 @@ func (s *Session) Run(ctx context.Context, st *Statement, args []wire.Parameter)
 	return s.commit(ctx, func(ctx context.Context) (*pendingChange, error) { return s.modify(ctx, st, args) })
 }
 
+// readArguments brings timestamps with time zone that came as text to the engine's form: for
+// this type alone the engine has a reader that cannot be replaced.
+func (s *Session) readArguments(types []wire.Type, args []wire.Parameter) ([]wire.Parameter, error) {
+	out := args
+	for i, a := range args {
+		if types[i] != wire.TimestampTZ || a.Type != wire.Text || a.Value == nil {
+			continue
+		}
+		v, err := s.reader().TimestampTZ(string(a.Value))
+		if err != nil {
+			return nil, InvalidDatetime.new("%s", err)
+		}
+		if &out[0] == &args[0] {
+			out = slices.Clone(args)
+		}
+		out[i].Value = wire.Cell(instantText(v))
+	}
+	return out, nil
+}
+
 // Fail notes that something went wrong, which aborts an open transaction.
 func (s *Session) Fail() {
 	if s.state == InTransaction {
@@ -201,6 +226,7 @@ func (s *Session) Fail() {
 // pendingChange is a change made ready whose last, atomic step is still to come.
 type pendingChange struct {
 	tag     string
+	table   string // id of the table whose rows it changes; empty where running it again helps nobody
 	notices []Notice
 	commit  func(ctx context.Context) error // nil where nothing is to do
 	abort   func()                          // undoes the preparation; may be nil
@@ -219,7 +245,10 @@ func (s *Session) commit(ctx context.Context, prepare func(context.Context) (*pe
 		s.pending = change
 		return done(change.tag, change.notices...), nil
 	}
-	if err := change.finish(ctx); err != nil {
+	if err = change.finish(ctx); SerializationFailure.Is(err) && change.table != "" {
+		change, err = s.redo(ctx, change.table, prepare)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if change.after != nil {
@@ -229,6 +258,28 @@ func (s *Session) commit(ctx context.Context, prepare func(context.Context) (*pe
 	}
 	return done(change.tag, change.notices...), nil
 }
+
+// redo runs a statement again whose table was changed under it, until it is the one that
+// comes first. Those that lost once wait for each other.
+func (s *Session) redo(ctx context.Context, table string, prepare func(context.Context) (*pendingChange, error)) (*pendingChange, error) {
+	unlock, err := s.svc.turns.lock(ctx, table)
+	if err != nil {
+		return nil, canceled(ctx)
+	}
+	defer unlock()
+	for tries := 0; ; tries++ {
+		change, err := prepare(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err = change.finish(ctx); !SerializationFailure.Is(err) || tries == maxTries {
+			return change, err
+		}
+	}
+}
+
+// maxTries bounds how often a statement gives way to others.
+const maxTries = 100
 
 func (c *pendingChange) finish(ctx context.Context) error {
 	if c.commit == nil {
@@ -251,9 +302,6 @@ func (s *Session) rollback() {
 // deadline bounds a statement by the session's timeout.
 func (s *Session) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := s.settings.timeout
-	if limit == 0 {
-		limit = s.svc.cfg.Timeout
-	}
 	if limit == 0 {
 		return context.WithCancel(ctx)
 	}

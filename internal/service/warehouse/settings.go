@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/internal/base/caller"
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 )
 
 // settings are a session's parameters.
@@ -15,6 +16,7 @@ type settings struct {
 	timeZone   string
 	searchPath []string
 	timeout    time.Duration
+	usual      time.Duration     // the time-out of a session that sets none
 	values     map[string]string // every known parameter as SHOW tells it
 }
 
@@ -61,8 +63,9 @@ var fixed = []string{
 	"transaction_read_only",
 }
 
-func newSettings(id caller.Identity) settings {
-	s := settings{timeZone: "UTC", searchPath: []string{publicSchema}, values: maps.Clone(defaults)}
+func newSettings(id caller.Identity, timeout time.Duration) settings {
+	s := settings{timeZone: "UTC", searchPath: []string{publicSchema}, values: maps.Clone(defaults), timeout: timeout, usual: timeout}
+	s.values["statement_timeout"] = durationText(timeout)
 	s.values["session_authorization"] = userName(id)
 	return s
 }
@@ -86,6 +89,9 @@ func (s *settings) set(name string, value *string) error {
 		return UndefinedObject.new("unrecognized configuration parameter \"%s\"", name)
 	}
 	v := initial
+	if name == "statement_timeout" {
+		v = durationText(s.usual)
+	}
 	if value != nil {
 		v = *value
 	}
@@ -97,6 +103,8 @@ func (s *settings) set(name string, value *string) error {
 	}
 	switch name {
 	case "client_encoding":
+		// Drivers that build a command line quote the value, which PostgreSQL takes off again.
+		v = strings.Trim(v, `'"`)
 		if u := strings.ReplaceAll(strings.ToUpper(v), "-", ""); u != "UTF8" && u != "UNICODE" {
 			return FeatureNotSupported.new("the encoding \"%s\" is not supported", v).hint("Use UTF8.")
 		}
@@ -106,6 +114,11 @@ func (s *settings) set(name string, value *string) error {
 			return FeatureNotSupported.new("the date style \"%s\" is not supported", v).hint("Use ISO.")
 		}
 		v = "ISO, MDY"
+	case "transaction_isolation", "default_transaction_isolation":
+		if v = strings.ToLower(v); v != "read committed" && v != "read uncommitted" {
+			return noIsolation(v)
+		}
+		v = initial // PostgreSQL gives READ COMMITTED for both
 	case "timezone":
 		zone, err := time.LoadLocation(v)
 		if err != nil || v == "" || v == "Local" {
@@ -118,10 +131,7 @@ func (s *settings) set(name string, value *string) error {
 			return err
 		}
 		s.timeout = d
-		v = strconv.FormatInt(d.Milliseconds(), 10) + "ms"
-		if d == 0 {
-			v = "0"
-		}
+		v = durationText(d)
 	case "search_path":
 		var path []string
 		for part := range strings.SplitSeq(v, ",") {
@@ -157,6 +167,22 @@ func sameSetting(a, b string) bool {
 	return fold(a) == fold(b)
 }
 
+// durationText writes a time-out as PostgreSQL shows it.
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
+		if d%u.unit == 0 {
+			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+}
+
 // duration reads a number of milliseconds or one with a unit.
 func duration(v string) (time.Duration, error) {
 	if ms, err := strconv.ParseInt(v, 10, 32); err == nil && ms >= 0 {
@@ -169,8 +195,20 @@ func duration(v string) (time.Duration, error) {
 	return d, nil
 }
 
+// reader reads constants in the session's time zone.
+func (s *Session) reader() pgtext.Reader {
+	zone, err := time.LoadLocation(s.settings.timeZone)
+	if err != nil { // it was looked up when it was set
+		zone = time.UTC
+	}
+	return pgtext.Reader{Zone: zone, Now: s.svc.clock.Now}
+}
+
 // Parameter returns a setting of the session.
 func (s *Session) Parameter(name string) string { return s.settings.values[strings.ToLower(name)] }
+
+// SetProcess says by which number the session's client knows it.
+func (s *Session) SetProcess(id uint32) { s.process = id }
 
 // SetParameter changes a setting of the session, as SET does.
 func (s *Session) SetParameter(name, value string) error { return s.settings.set(name, &value) }

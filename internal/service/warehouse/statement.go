@@ -16,6 +16,7 @@ type node interface{ kind() kind }
 // query is left to the engine as it stands.
 type query struct {
 	explain bool // EXPLAIN or EXPLAIN ANALYZE stands in front
+	analyze bool // ANALYZE: it runs
 	body    int  // byte of the text where the query itself begins
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,55 +68,6 @@ var informationColumns = map[string]string{
 	"referential_constraints": "constraint_schema VARCHAR, constraint_name VARCHAR, unique_constraint_schema VARCHAR, unique_constraint_name VARCHAR",
 }
 
-// catalogMacros are the functions of pg_catalog that the engine has not, or has with
-// another meaning. %[1]s is the schema, %[2]s the version, %[3]s the user and %[4]s the
-// tables visible without a schema.
-const catalogMacros = `
-CREATE MACRO %[1]s.version() AS %[2]s;
-CREATE MACRO %[1]s.current_user() AS %[3]s;
-CREATE MACRO %[1]s.session_user() AS %[3]s;
-CREATE MACRO %[1]s."user"() AS %[3]s;
-CREATE MACRO %[1]s.getdate() AS current_timestamp::TIMESTAMP;
-CREATE MACRO %[1]s.nvl(a, b) AS coalesce(a, b);
-CREATE MACRO %[1]s.dateadd(part, n, d) AS d + CAST(n || ' ' || part AS INTERVAL);
-CREATE MACRO %[1]s.regexp_full_match(a, b) AS regexp_matches(a, b);
-CREATE MACRO %[1]s."~*"(a, b) AS regexp_matches(a, b, 'i');
-CREATE MACRO %[1]s."!~*"(a, b) AS NOT regexp_matches(a, b, 'i');
-CREATE MACRO %[1]s.pg_get_function_result(f) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_function_arguments(f) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_userbyid(o) AS %[3]s;
-CREATE MACRO %[1]s.pg_encoding_to_char(e) AS 'UTF8';
-CREATE MACRO %[1]s.pg_table_is_visible(o) AS list_contains(%[4]s, o);
-CREATE MACRO %[1]s.pg_type_is_visible(o) AS true;
-CREATE MACRO %[1]s.pg_function_is_visible(o) AS true;
-CREATE MACRO %[1]s.pg_get_expr(e, r) AS CAST(NULL AS VARCHAR), (e, r, p) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_indexdef(i) AS CAST(NULL AS VARCHAR), (i, c, p) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_constraintdef(c) AS CAST(NULL AS VARCHAR), (c, p) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_viewdef(v) AS CAST(NULL AS VARCHAR), (v, p) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_get_triggerdef(t) AS CAST(NULL AS VARCHAR), (t, p) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.obj_description(o) AS CAST(NULL AS VARCHAR), (o, c) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.shobj_description(o, c) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.col_description(t, c) AS CAST(NULL AS VARCHAR);
-CREATE MACRO %[1]s.pg_total_relation_size(o) AS CAST(NULL AS BIGINT);
-CREATE MACRO %[1]s.pg_relation_size(o) AS CAST(NULL AS BIGINT);
-CREATE MACRO %[1]s.has_schema_privilege(s, p) AS true, (u, s, p) AS true;
-CREATE MACRO %[1]s.has_table_privilege(t, p) AS true, (u, t, p) AS true;
-CREATE MACRO %[1]s.has_database_privilege(d, p) AS true, (u, d, p) AS true;
-CREATE MACRO %[1]s.pg_backend_pid() AS 0;
-CREATE MACRO %[1]s.pg_is_in_recovery() AS false;
-CREATE MACRO %[1]s.quote_ident(s) AS CASE WHEN regexp_full_match(s, '[a-z_][a-z0-9_$]*') THEN s ELSE '"' || replace(s, '"', '""') || '"' END;
-CREATE MACRO %[1]s.array_to_string(a, s) AS list_aggregate(a, 'string_agg', s);
-CREATE MACRO %[1]s.format_type(t, m) AS CASE t
-	WHEN 16 THEN 'boolean' WHEN 17 THEN 'binary varying' WHEN 20 THEN 'bigint' WHEN 21 THEN 'smallint' WHEN 23 THEN 'integer'
-	WHEN 25 THEN 'text' WHEN 114 THEN 'super' WHEN 700 THEN 'real' WHEN 701 THEN 'double precision'
-	WHEN 1042 THEN 'character' || CASE WHEN m > 4 THEN '(' || (m - 4) || ')' ELSE '' END
-	WHEN 1043 THEN 'character varying' || CASE WHEN m > 4 THEN '(' || (m - 4) || ')' ELSE '' END
-	WHEN 1082 THEN 'date' WHEN 1083 THEN 'time without time zone' WHEN 1114 THEN 'timestamp without time zone'
-	WHEN 1184 THEN 'timestamp with time zone' WHEN 1186 THEN 'interval'
-	WHEN 1700 THEN 'numeric' || CASE WHEN m > 4 THEN '(' || ((m - 4) >> 16) || ',' || ((m - 4) & 65535) || ')' ELSE '' END
-	WHEN 2950 THEN 'uuid' ELSE '???' END;
-`
-
 // macro is one function of catalogMacros.
 type macro struct{ name, sql string }
 
@@ -150,7 +102,13 @@ func (s *Session) prelude(sql string, visible []int) string {
 	for i, o := range visible {
 		oids[i] = strconv.Itoa(o)
 	}
+	settings := make([]string, 0, len(s.settings.values))
+	for _, name := range slices.Sorted(maps.Keys(s.settings.values)) {
+		settings = append(settings, quoteText(name)+": "+quoteText(s.settings.values[name]))
+	}
 	return strings.NewReplacer(
+		"%[5]s", strconv.FormatUint(uint64(s.process), 10),
+		"%[6]s", "MAP {"+strings.Join(settings, ", ")+"}",
 		"%[1]s", catalogSchema,
 		"%[2]s", quoteText("PostgreSQL "+ServerVersion+" on Sluice, with DuckDB"),
 		"%[3]s", quoteText(userName(s.id)),

@@ -77,7 +77,7 @@ type Config struct {
 	IdleTime    time.Duration // how long; 1 min
 	StartTime   time.Duration // within which a worker must be ready; 20 s
 	Grace       time.Duration // from a cancellation to the end of the worker; 2 s
-	Timeout     time.Duration // of a statement, unless the session sets another; none
+	Timeout     time.Duration // of a statement, unless the session sets another; 0 is none
 	Retention   time.Duration // how long files no version needs are kept for running queries; 1 h
 	CleanEvery  time.Duration // 10 min
 }
@@ -164,6 +164,7 @@ type Service struct {
 	pool    *pool
 	tables  *tableCache
 	proven  *provenObjects
+	turns   turns
 }
 
 // New returns a warehouse. It starts no process before the first session.

@@ -231,3 +231,15 @@ func describe(err error) string {
 }
 
 const external = `create external schema sp from data catalog database 'spdb' create external database if not exists`
+
+// TestIsolation refuses the levels that transactions do not have.
+func TestIsolation(t *testing.T) {
+	c := open(t).as("a")
+	for _, sql := range []string{
+		"begin isolation level serializable", "start transaction isolation level repeatable read", "set transaction isolation level serializable",
+		"set session characteristics as transaction isolation level serializable", "set default_transaction_isolation = 'serializable'", "set transaction_isolation to 'repeatable read'",
+	} {
+		fails(t, c, sql, "FeatureNotSupported", "isolation level")
+	}
+	exec(t, c, "begin isolation level read committed", "commit", "set default_transaction_isolation = 'read committed'", "begin transaction isolation level read uncommitted", "rollback")
+}

@@ -86,7 +86,7 @@ type TextFormat struct {
 	EmptyAsNull bool   `json:"emptyAsNull,omitempty"`
 	DateFormat  string `json:"dateFormat,omitempty"`
 	TimeFormat  string `json:"timeFormat,omitempty"`
-	Pad         bool   `json:"pad,omitempty"` // rows that are too short are filled with NULL
+	Return      string `json:"return,omitempty"` // stands for a carriage return that ends no line
 }
 
 // Describe asks for the parameters and columns of a statement.

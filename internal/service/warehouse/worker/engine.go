@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/cgo"
 	"strconv"
 	"strings"
 
@@ -16,8 +17,9 @@ import (
 
 // engine is one DuckDB instance with one connection.
 type engine struct {
-	db   duckdb.Database
-	conn duckdb.Connection
+	db      duckdb.Database
+	conn    duckdb.Connection
+	handles []cgo.Handle // of the casts
 }
 
 // openEngine returns a DuckDB in memory that can load nothing and reach no file outside
@@ -36,6 +38,7 @@ func openEngine(l Limits, directory string) (*engine, error) {
 		{"preserve_identifier_case", "false"}, // unquoted names are folded, as in PostgreSQL
 		{"integer_division", "true"},          // 1/2 is 0, as in PostgreSQL
 		{"scalar_subquery_error_on_multiple_rows", "true"},
+		{"default_null_order", "nulls_last_on_asc_first_on_desc"}, // as in PostgreSQL, also in windows
 	}
 	var config duckdb.Config
 	if duckdb.CreateConfig(&config) != duckdb.StateSuccess {
@@ -66,6 +69,10 @@ func openEngine(l Limits, directory string) (*engine, error) {
 func (e *engine) close() {
 	duckdb.Disconnect(&e.conn)
 	duckdb.Close(&e.db)
+	for _, h := range e.handles {
+		h.Delete()
+	}
+	e.handles = nil
 }
 
 // exec runs statements of our own.

@@ -15,6 +15,14 @@ type Limits struct {
 	UID     int   `json:"uid"`     // to become when started by root; 0 leaves it
 }
 
+// hardMemory is the private memory that the process may map at all. The engine does not
+// count everything it allocates: the strings that functions make are not in its limit.
+// Beside the engine's share there is room for the program itself and its threads' stacks.
+func (l Limits) hardMemory() uint64 {
+	const program, stack = 384 << 20, 8 << 20
+	return uint64(l.Memory) + uint64(l.Memory)/4 + program + uint64(l.Threads)*2*stack
+}
+
 // Argument returns the limits in the form Main reads.
 func (l Limits) Argument() string {
 	b, _ := json.Marshal(l) // integers only: cannot fail

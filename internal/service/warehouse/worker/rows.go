@@ -117,15 +117,17 @@ func columnType(t duckdb.LogicalType) (c wire.Column, e encoder, ok bool) {
 	return wire.Column{}, nil, false
 }
 
-// text encodes the engine's strings and blobs: up to twelve bytes inline, longer ones behind a pointer.
-func text(o *wire.Encoder, d unsafe.Pointer, i int) {
+// text encodes the engine's strings and blobs.
+func text(o *wire.Encoder, d unsafe.Pointer, i int) { o.Raw(textAt(d, i)) }
+
+// textAt returns the engine's string: up to twelve bytes inline, longer ones behind a pointer.
+func textAt(d unsafe.Pointer, i int) []byte {
 	p := unsafe.Add(d, i*16)
 	n := *(*uint32)(p)
 	if n <= 12 {
-		o.Raw(unsafe.Slice((*byte)(unsafe.Add(p, 4)), n))
-		return
+		return unsafe.Slice((*byte)(unsafe.Add(p, 4)), n)
 	}
-	o.Raw(unsafe.Slice(*(**byte)(unsafe.Add(p, 8)), n))
+	return unsafe.Slice(*(**byte)(unsafe.Add(p, 8)), n)
 }
 
 // instant scales the engine's coarser and finer timestamps to microseconds and keeps

@@ -29,6 +29,7 @@ func confine(l Limits) (sandbox, error) {
 		{unix.RLIMIT_CORE, 0},  // a dump would be clear data on disk
 		{unix.RLIMIT_FSIZE, 0}, // it writes to pipes and sockets only
 		{unix.RLIMIT_NOFILE, uint64(l.Files)},
+		{unix.RLIMIT_DATA, l.hardMemory()},
 	} {
 		if err := unix.Setrlimit(r.resource, &unix.Rlimit{Cur: r.limit, Max: r.limit}); err != nil {
 			return box, fmt.Errorf("limit the worker's resources: %w", err)

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 
+	"sluice.dev/sluice/internal/service/warehouse/pgtext"
 	"sluice.dev/sluice/internal/service/warehouse/wire"
 )
 
@@ -142,6 +144,16 @@ func (s *session) begin(b wire.Begin) error {
 	}
 	fmt.Fprintf(&sql, "USE %s.%s;", ident(b.Database), ident(b.SearchPath[0]))
 	fmt.Fprintf(&sql, "SET search_path = %s; SET TimeZone = %s;", quote(strings.Join(path, ",")), quote(b.TimeZone))
+	zone, err := time.LoadLocation(b.TimeZone)
+	if err != nil {
+		return err
+	}
+	if err := s.engine.registerOverloads(); err != nil {
+		return err
+	}
+	if err := s.engine.registerCasts(pgtext.Reader{Zone: zone, Now: time.Now}); err != nil {
+		return err
+	}
 	sql.WriteString(b.Prelude)
 	sql.WriteString("SET lock_configuration = true;")
 	return s.engine.exec(sql.String())

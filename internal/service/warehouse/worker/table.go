@@ -104,6 +104,9 @@ func scan(t wire.Table, paths []string, needed []string) string {
 		if isText && proven && !f.EmptyAsNull {
 			item = "coalesce(" + item + ", '')"
 		}
+		if isText && f.Return != "" && !proven {
+			item = fmt.Sprintf("CASE WHEN contains(%[1]s, %[2]s) THEN replace(%[1]s, %[2]s, chr(13)) ELSE %[1]s END", item, quote(f.Return))
+		}
 		if isText && f.Null != "" {
 			item = fmt.Sprintf("nullif(%s, %s)", item, quote(f.Null))
 		}
@@ -119,9 +122,6 @@ func scan(t wire.Table, paths []string, needed []string) string {
 	}
 	if f.Escape != "" && f.Quote == "" {
 		b.WriteString(", strict_mode = false") // the engine knows escapes outside quotes only so
-	}
-	if f.Pad {
-		b.WriteString(", null_padding = true")
 	}
 	if f.DateFormat != "" {
 		fmt.Fprintf(&b, ", dateformat = %s", quote(f.DateFormat))

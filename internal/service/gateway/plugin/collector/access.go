@@ -334,9 +334,36 @@ func (in *instance) readOne(x *gateway.Exchange, b *batch, index int, v gjson.Re
 	return in.admit(x, b, index, o)
 }
 
+// fitsTable refuses an event with a value that the table's column cannot hold: whoever
+// reads the table would have to pass over it.
+func (in *instance) fitsTable(x *gateway.Exchange, ev *event, index int) bool {
+	holds, ok := in.deps.Tables.Check(in.table)
+	if !ok { // as for a stream that is gone: it may come, and the events must not be lost
+		in.log.Warn("the table of a collector does not exist", "table", in.table)
+		in.busy(x)
+		return false
+	}
+	for i, v := range ev.values {
+		if v.set {
+			if kind, ok := holds(in.fields[i].name, []byte(v.raw)); !ok {
+				return refuse(x, 400, &fieldError{index, in.fields[i].name, "the column of " + in.table + " is of type " + kind})
+			}
+		}
+	}
+	for i := 0; i < len(ev.extra); i += 2 {
+		if kind, ok := holds(ev.extra[i].Str, []byte(ev.extra[i+1].Raw)); !ok {
+			return refuse(x, 400, &fieldError{index, ev.extra[i].Str, "the column of " + in.table + " is of type " + kind})
+		}
+	}
+	return true
+}
+
 // admit checks the event's programme and appends the event to the batch.
 func (in *instance) admit(x *gateway.Exchange, b *batch, index int, o *origin) bool {
 	ev := &b.event
+	if in.table != "" && !in.fitsTable(x, ev, index) {
+		return false
+	}
 	if in.programme >= 0 {
 		f := &in.fields[in.programme]
 		ref, known, err := in.deps.References.Lookup(x.Context(), in.refs, ev.values[in.programme].text)

@@ -34,9 +34,18 @@ type References interface {
 	Lookup(ctx context.Context, collection, key string) (*gateway.Reference, bool, error)
 }
 
+// Tables knows the columns of tables that events will be read as.
+type Tables interface {
+	// Check returns what says whether a column of the table "schema.name" can hold a JSON
+	// value, and of which type it is; a name that is no column's can hold any. ok is false
+	// where there is no such table.
+	Check(table string) (holds func(column string, value []byte) (kind string, ok bool), ok bool)
+}
+
 // Deps is what the collector needs from others.
 type Deps struct {
 	Appender   Appender
+	Tables     Tables     // nil: configurations with "table" are refused
 	References References // nil: configurations with "references" are refused
 	// Count is told of every request's outcome, for metrics; it may be nil.
 	Count func(Outcome)
@@ -75,6 +84,15 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
+var tableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*\.[A-Za-z_][A-Za-z0-9_$]*$`)
+
+func checkTable(v any) string {
+	if s := v.(string); !tableForm.MatchString(s) {
+		return "invalid value '" + s + "': a schema and a table, as in public.events"
+	}
+	return ""
+}
+
 // New returns the kind.
 func New(d Deps) gateway.Plugin {
 	values := func(v ...any) []any { return v }
@@ -105,6 +123,8 @@ func New(d Deps) gateway.Plugin {
 			{Name: "fields", Kind: schema.Array, Required: true, LenMin: schema.Ptr(1), LenMax: schema.Ptr(256), Elements: field},
 			{Name: "unknown_fields", Kind: schema.String, Required: true, Default: "keep",
 				OneOf: values("keep", "drop", "refuse"), Description: "What to do with members that fields does not list."},
+			{Name: "table", Kind: schema.String, Check: checkTable,
+				Description: "Table, as schema.name, that the events will be read as: what its columns cannot hold is refused."},
 			{Name: "programme_field", Kind: schema.String, Check: checkFieldName,
 				Description: "Field that holds the key of the programme among the references."},
 			{Name: "references", Kind: schema.String, Description: "Collection of the programmes."},
@@ -122,7 +142,12 @@ func New(d Deps) gateway.Plugin {
 			{Name: "pixel", Kind: schema.Boolean, Required: true, Default: false, Description: "Answer every GET with a picture."},
 		}, Checks: []schema.Check{
 			{AllOrNone: []string{"programme_field", "references"}},
-			{Custom: func(r schema.Record, bad func(field, msg string)) { checkNames(r, bad, d.References != nil) }},
+			{Custom: func(r schema.Record, bad func(field, msg string)) {
+				checkNames(r, bad, d.References != nil)
+				if r["table"] != nil && d.Tables == nil {
+					bad("table", "this node knows no tables")
+				}
+			}},
 		}},
 		New: func(config schema.Record, env gateway.Env) (any, error) { return newInstance(config, env, d) },
 	}
@@ -170,7 +195,8 @@ type instance struct {
 	newline   bool
 	fields    []field
 	unknown   string
-	programme int // index of the field, -1: none
+	table     string // "": none
+	programme int    // index of the field, -1: none
 	partition int
 	refs      string
 	columns   []column
@@ -228,6 +254,7 @@ func newInstance(c schema.Record, env gateway.Env, d Deps) (*instance, error) {
 	in.newline, _ = c["newline"].(bool)
 	in.unknown, _ = c["unknown_fields"].(string)
 	in.refs, _ = c["references"].(string)
+	in.table, _ = c["table"].(string)
 	in.status, in.maxBody, in.maxEvents = num("success_status"), num("max_body_size"), num("max_events")
 	in.maxFlight, in.timeout = int64(num("max_in_flight")), time.Duration(num("timeout"))*time.Millisecond
 	in.pixel, _ = c["pixel"].(bool)

@@ -63,6 +63,15 @@ func (r refs) Lookup(_ context.Context, c, k string) (*gateway.Reference, bool, 
 	return ref, err == nil, err
 }
 
+// tables has one, in whose column x there are numbers.
+type tables struct{}
+
+func (tables) Check(table string) (func(string, []byte) (string, bool), bool) {
+	return func(column string, value []byte) (string, bool) {
+		return "integer", column != "x" && column != "n" || value[0] >= '0' && value[0] <= '9'
+	}, table == "public.clicks"
+}
+
 type fixed struct{}
 
 func (fixed) Now() time.Time { return time.Date(2026, 11, 21, 10, 20, 30, 123e6, time.UTC) }
@@ -70,7 +79,7 @@ func (fixed) Now() time.Time { return time.Date(2026, 11, 21, 10, 20, 30, 123e6,
 func setup(t testing.TB, config schema.Record) (*gateway.Gateway, *log) {
 	t.Helper()
 	l := &log{}
-	g := gatewaytest.New(t, []gateway.Plugin{collector.New(collector.Deps{Appender: l, References: refs{
+	g := gatewaytest.New(t, []gateway.Plugin{collector.New(collector.Deps{Appender: l, Tables: tables{}, References: refs{
 		"programmes/p1": `{}`, "programmes/off": `{"enabled":false}`, "programmes/past": `{"valid_to":"2026-11-21T10:20:30.123Z"}`,
 		"programmes/future": `{"valid_from":1795256431}`, "programmes/now": `{"valid_from":"2026-11-21T00:00:00Z","valid_to":1795256431}`,
 	}})}, func(d *gateway.Deps) { d.Clock = fixed{} })
@@ -217,6 +226,27 @@ func TestRefusals(t *testing.T) {
 	}
 	if len(l.records) != 0 {
 		t.Errorf("refused events were appended: %q", l.records)
+	}
+}
+
+// TestTable refuses what the table's columns cannot hold, in declared and in other members.
+func TestTable(t *testing.T) {
+	g, l := setup(t, schema.Record{"table": "public.clicks"})
+	for body, want := range map[string]int{
+		`{"programme":"p1","x":5,"y":"any"}`: 202, `{"programme":"p1","x":"five"}`: 400, `{"programme":"p1","n":-5}`: 400,
+		`[{"programme":"p1","x":5},{"programme":"p1","x":"five"}]`: 400,
+	} {
+		got := gatewaytest.Do(g, post("application/json", body))
+		if got.Status != want || want == 400 && !strings.Contains(got.Body, "the column of public.clicks is of type integer") {
+			t.Errorf("%s: %d %s", body, got.Status, got.Body)
+		}
+	}
+	if len(l.records) != 1 {
+		t.Errorf("%q", l.records)
+	}
+	g, l = setup(t, schema.Record{"table": "public.nothing"})
+	if got := gatewaytest.Do(g, post("application/json", `{"programme":"p1"}`)); got.Status != 503 || len(l.records) != 0 {
+		t.Errorf("a table that does not exist: %+v", got)
 	}
 }
 

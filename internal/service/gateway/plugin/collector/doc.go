@@ -23,6 +23,8 @@
 // text, more than 64 levels, a line end where columns are delimited. A record of the JSON
 // format is one line. In the delimited format a backslash stands before the delimiter and
 // before backslashes (SQL: ESCAPED BY '\\'); a field that was not given is empty.
+// With "table" each member must fit the column of its name, which a reader of the table
+// would pass over otherwise.
 //
 // Invariants: of a request all
 // events are appended or, with any other answer than success or 503, none; success is
