@@ -169,12 +169,6 @@ func there(path string) bool {
 	return err == nil
 }
 
-// damage is what a look at a store's own files finds.
-type damage interface {
-	error
-	Partial() bool
-}
-
 // lost looks at one store.
 func (d *dataDir) lost(ctx context.Context, c *Config, name string, adopt bool) (*loss, error) {
 	if name == controlStore {

@@ -17,6 +17,7 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"runtime/cgo"
@@ -75,6 +76,9 @@ func put[T any](data unsafe.Pointer, i int, v T) {
 	*(*T)(unsafe.Add(data, uintptr(i)*unsafe.Sizeof(v))) = v
 }
 
+// rangeError begins the engine's own errors of values that are out of range, which become SQLSTATE 22003.
+const rangeError = "Out of Range:"
+
 func integer[T int16 | int32 | int64](of func(a, b T) T) scalar {
 	least := T(-1) << (unsafe.Sizeof(T(0))*8 - 1)
 	return func(out unsafe.Pointer, args []unsafe.Pointer, i int) error {
@@ -83,7 +87,7 @@ func integer[T int16 | int32 | int64](of func(a, b T) T) scalar {
 		case b == 0:
 			return errDivision
 		case b == -1 && a == least && of(6, 4) == 1:
-			return errors.New("Out of Range: the quotient is out of range")
+			return fmt.Errorf("%s the quotient is out of range", rangeError)
 		}
 		put(out, i, of(a, b))
 		return nil
