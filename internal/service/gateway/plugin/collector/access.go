@@ -338,9 +338,9 @@ func (in *instance) readOne(x *gateway.Exchange, b *batch, index int, v gjson.Re
 // reads the table would have to pass over it.
 func (in *instance) fitsTable(x *gateway.Exchange, ev *event, index int) bool {
 	holds, ok := in.deps.Tables.Check(in.table)
-	if !ok { // as for a stream that is gone: it may come, and the events must not be lost
+	if !ok {
 		in.log.Warn("the table of a collector does not exist", "table", in.table)
-		in.busy(x)
+		x.Fail(500, "The table "+in.table+" of this route does not exist") // sending again does not help
 		return false
 	}
 	for i, v := range ev.values {

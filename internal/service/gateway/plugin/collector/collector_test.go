@@ -245,7 +245,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("%q", l.records)
 	}
 	g, l = setup(t, schema.Record{"table": "public.nothing"})
-	if got := gatewaytest.Do(g, post("application/json", `{"programme":"p1"}`)); got.Status != 503 || len(l.records) != 0 {
+	if got := gatewaytest.Do(g, post("application/json", `{"programme":"p1"}`)); got.Status != 500 || len(l.records) != 0 {
 		t.Errorf("a table that does not exist: %+v", got)
 	}
 }

@@ -15,7 +15,7 @@
 //	400  an event is not well formed: a field is missing, too long, or of the wrong type
 //	413  the body or the number of events is above the limit
 //	422  the programme does not exist or does not count now
-//	500  the stream does not exist
+//	500  the stream, or the table of "table", does not exist
 //	503  the stream cannot take the events now; Retry-After says when to try again
 //
 // 400 and 422 name the field, and the event by its index. An event that a reader of the
