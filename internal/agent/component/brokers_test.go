@@ -61,7 +61,14 @@ func TestMQTT(t *testing.T) {
 	if err := consume.e.StartProcessor(t.Context(), "it"); err != nil {
 		t.Fatal(err)
 	}
-	consume.want(got{rel: "Message", content: "22"})
+	// The first may come once more: quality of service 1 is at least once, and the acknowledgement may have been on its way.
+	g := consume.next()
+	for g.content == "21.5" {
+		g = consume.next()
+	}
+	if g.content != "22" || g.rel != "Message" {
+		t.Errorf("%+v", g)
+	}
 }
 
 func TestPublishKafka(t *testing.T) {
