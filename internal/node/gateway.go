@@ -47,6 +47,11 @@ func (s *services) openGateway(ctx context.Context, c *Config, b *base, m *metri
 	s.references = gateway.CacheReferences(documents, changedReference(s.cluster.mesh))
 	undo.add(s.references.Close)
 	s.observers = newObservers(b.log)
+	trust, err := c.trust()
+	if err != nil {
+		return err
+	}
+	s.observers.lua.SetTrust(trust.Trusts)
 	s.audit = audit.New(audit.Config{}, audit.Deps{Index: b.index, Clock: b.clock})
 	resolver, err := c.resolver()
 	if err != nil {

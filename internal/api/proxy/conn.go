@@ -65,7 +65,7 @@ func (p *Proxy) serveConn(raw net.Conn, secure *tls.Config) {
 	c.meta.Peer, c.meta.Local = addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr())
 	c.meta.ServerPort = int(c.meta.Local.Port())
 	c.meta.PeerIP = c.meta.Peer.Addr().String()
-	c.meta.Trusted = p.cfg.Trust.trusts(c.meta.Peer.Addr())
+	c.meta.Trusted = p.cfg.Trust.Trusts(c.meta.Peer.Addr())
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	defer c.cancel()
 	p.track(c)

@@ -63,7 +63,7 @@ func (p *Proxy) serveStream(raw net.Conn, l StreamListener, ended *tls.Config) {
 	defer f.cancel()
 	f.meta.Peer, f.meta.Local = addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr())
 	f.meta.ServerPort, f.meta.PeerIP = int(f.meta.Local.Port()), f.meta.Peer.Addr().String()
-	f.meta.Trusted = p.cfg.Trust.trusts(f.meta.Peer.Addr())
+	f.meta.Trusted = p.cfg.Trust.Trusts(f.meta.Peer.Addr())
 	p.track(f)
 	defer p.untrack(f)
 	defer func() {

@@ -28,7 +28,8 @@ type Trust struct {
 // proxyProtocol is the name of a Header that is none.
 const proxyProtocol = "proxy_protocol"
 
-func (t *Trust) trusts(a netip.Addr) bool {
+// Trusts reports whether an address is of a trusted peer.
+func (t *Trust) Trusts(a netip.Addr) bool {
 	for _, p := range t.Peers {
 		if p.Contains(a) {
 			return true
@@ -79,7 +80,7 @@ func (t *Trust) client(h *gateway.Header) (found netip.AddrPort) {
 			if !ok {
 				return found
 			}
-			if found = a; !t.Recursive || !t.trusts(a.Addr()) {
+			if found = a; !t.Recursive || !t.Trusts(a.Addr()) {
 				return found
 			}
 			rest = rest[:max(at, 0)]

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ type Deps struct {
 	Clock  clock.Clock
 	Log    *slog.Logger
 	NodeID string
+	// Trusts reports whether an address is of the peers whose X-Forwarded headers are believed; nil: none is.
+	Trusts func(netip.Addr) bool
 }
 
 // Engine compiles and runs Lua. It is safe for concurrent use.
@@ -48,6 +51,11 @@ type Engine struct {
 // limitArrays keeps one assignment to a far index from filling a table up to there. The
 // library has the bound as a variable of its own, for all states.
 var limitArrays = sync.OnceFunc(func() { glua.MaxArrayIndex = 1 << 20 })
+
+// SetTrust sets Deps.Trusts, before the engine runs anything.
+func (e *Engine) SetTrust(trusts func(netip.Addr) bool) { e.deps.Trusts = trusts }
+
+func (e *Engine) trusts(a netip.Addr) bool { return e.deps.Trusts != nil && e.deps.Trusts(a) }
 
 // New returns an engine.
 func New(c Config, d Deps) *Engine {

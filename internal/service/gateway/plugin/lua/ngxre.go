@@ -118,14 +118,14 @@ func (s *state) reGmatch(L *glua.LState) int {
 	subject := L.CheckString(1)
 	re := s.pattern(L, L.CheckString(2), L.OptString(3, ""))
 	all, n := re.FindAllStringSubmatchIndex(subject, maxMatches), 0
-	L.Push(L.NewFunction(func(L *glua.LState) int {
+	L.Push(L.NewFunction(valued(func(L *glua.LState) int {
 		if n == len(all) {
 			return 0
 		}
 		n++
 		L.Push(captures(L, re, subject, all[n-1]))
 		return 1
-	}))
+	})))
 	return 1
 }
 

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *state) openKong() glua.LValue {
 			}
 			return pushText(L, s.unit.Env.ID)
 		}}),
-		"ip":    part(map[string]glua.LGFunction{"is_trusted": yes(glua.LFalse)}),
+		"ip":    part(map[string]glua.LGFunction{"is_trusted": s.isTrusted}),
 		"vault": part(map[string]glua.LGFunction{"is_reference": isReference, "get": s.vaultGet}),
 		"table": part(map[string]glua.LGFunction{
 			"new": func(L *glua.LState) int { L.Push(L.NewTable()); return 1 }, "clear": func(L *glua.LState) int { clearTable(L.CheckTable(1)); return 0 },
@@ -102,6 +103,13 @@ func (s *state) kongContext() glua.LValue {
 	return s.sealed(meta)
 }
 
+// isTrusted is kong.ip.is_trusted: whether an address is among the trusted_ips.
+func (s *state) isTrusted(L *glua.LState) int {
+	a, err := netip.ParseAddr(L.CheckString(1))
+	L.Push(glua.LBool(err == nil && s.engine.trusts(a.Unmap())))
+	return 1
+}
+
 func isReference(L *glua.LState) int {
 	ref, _ := L.Get(1).(glua.LString)
 	L.Push(glua.LBool(strings.HasPrefix(string(ref), "{vault://") && strings.HasSuffix(string(ref), "}")))
@@ -118,11 +126,19 @@ func (s *state) vaultGet(L *glua.LState) int {
 
 // kongClient makes kong.client.
 func (s *state) kongClient() glua.LValue {
-	ip := func(L *glua.LState) int { L.Push(own(s.exchange(L).ClientIP())); return 1 }
-	port := func(L *glua.LState) int { return s.pushNumber(L, float64(s.exchange(L).Client().Port())) }
+	port := func(L *glua.LState, n uint16) int {
+		if n == 0 { // a trusted peer told an address alone
+			return 0
+		}
+		return s.pushNumber(L, float64(n))
+	}
 	t := s.functions(map[string]glua.LGFunction{
-		"get_ip": ip, "get_forwarded_ip": ip, "get_port": port, "get_forwarded_port": port,
-		"get_protocol": func(L *glua.LState) int { L.Push(own(s.exchange(L).Request.Scheme)); return 1 },
+		// The peer, and behind a trusted one the client.
+		"get_ip":             func(L *glua.LState) int { L.Push(own(s.exchange(L).Conn.PeerIP)); return 1 },
+		"get_port":           func(L *glua.LState) int { return port(L, s.exchange(L).Conn.Peer.Port()) },
+		"get_forwarded_ip":   func(L *glua.LState) int { L.Push(own(s.exchange(L).ClientIP())); return 1 },
+		"get_forwarded_port": func(L *glua.LState) int { return port(L, s.exchange(L).Client().Port()) },
+		"get_protocol":       func(L *glua.LState) int { L.Push(own(s.exchange(L).Request.Scheme)); return 1 },
 		"get_consumer": func(L *glua.LState) int {
 			if c := s.exchange(L).Consumer(); c != nil {
 				L.Push(s.consumer(c))

@@ -2,9 +2,12 @@ package lua
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"mime"
 	"mime/multipart"
+	"net"
+	"strconv"
 	"strings"
 
 	glua "github.com/yuin/gopher-lua"
@@ -17,17 +20,29 @@ func (s *state) kongRequest() glua.LValue {
 	str := func(get func(x *gateway.Exchange) string) glua.LGFunction {
 		return func(L *glua.LState) int { L.Push(own(get(s.exchange(L)))); return 1 }
 	}
-	scheme := str(func(x *gateway.Exchange) string { return x.Request.Scheme })
-	host := str(func(x *gateway.Exchange) string { return x.Request.Host })
-	port := func(L *glua.LState) int { return s.pushNumber(L, float64(s.exchange(L).Request.Port)) }
-	path := str(func(x *gateway.Exchange) string { return x.Request.Path })
+	path := func(x *gateway.Exchange) string { return x.Request.Path }
 	return s.seal(s.functions(map[string]glua.LGFunction{
-		"get_scheme": scheme, "get_forwarded_scheme": scheme, "get_host": host, "get_forwarded_host": host,
+		"get_scheme": str(func(x *gateway.Exchange) string { return x.Request.Scheme }),
+		"get_host":   str(func(x *gateway.Exchange) string { return x.Request.Host }),
+		// What a trusted peer tells goes before what is seen here.
+		"get_forwarded_scheme": str(func(x *gateway.Exchange) string { return strings.ToLower(x.ForwardedProto()) }),
+		"get_forwarded_host": str(func(x *gateway.Exchange) string {
+			if host := x.Request.Forwarded.Host; host != "" {
+				host, _ := forwardedHost(host)
+				return host
+			}
+			return x.Request.Host
+		}),
 		"get_port":           func(L *glua.LState) int { return s.pushNumber(L, float64(s.exchange(L).Conn.ServerPort)) },
-		"get_forwarded_port": port,
-		"get_path":           path, "get_forwarded_path": path,
-		"get_raw_path": str(func(x *gateway.Exchange) string { return x.Request.RawPath }),
+		"get_forwarded_port": func(L *glua.LState) int { return s.pushNumber(L, float64(forwardedPort(s.exchange(L)))) },
+		"get_path":           str(path),
+		"get_forwarded_path": str(func(x *gateway.Exchange) string { return cmp.Or(x.Request.Forwarded.Path, path(x)) }),
+		"get_raw_path":       str(func(x *gateway.Exchange) string { return x.Request.RawPath }),
 		"get_forwarded_prefix": func(L *glua.LState) int {
+			if prefix := s.exchange(L).Request.Forwarded.Prefix; prefix != "" {
+				L.Push(own(prefix))
+				return 1
+			}
 			if x := s.exchange(L); x.Route() != nil && x.Route().StripPath {
 				L.Push(orNil(x.Match().Prefix))
 				return 1
@@ -65,6 +80,28 @@ func (s *state) kongRequest() glua.LValue {
 		"get_body":         s.requestBody,
 		"get_uri_captures": func(L *glua.LState) int { L.Push(s.uriCaptures(s.exchange(L))); return 1 },
 	}))
+}
+
+// forwardedHost takes an X-Forwarded-Host apart: the host in lower case, and the port or 0.
+func forwardedHost(v string) (host string, port int) {
+	host = v[strings.LastIndexByte(v, '@')+1:]
+	if h, p, err := net.SplitHostPort(host); err == nil {
+		host = h
+		port, _ = strconv.Atoi(p) // what is no number counts as none
+	}
+	return strings.ToLower(host), port
+}
+
+// forwardedPort is the port that the client used, as far as a trusted peer tells it.
+func forwardedPort(x *gateway.Exchange) int {
+	f := &x.Request.Forwarded
+	if port, err := strconv.Atoi(f.Port); err == nil && port >= 0 && port <= 65535 {
+		return port
+	}
+	if _, port := forwardedHost(f.Host); port > 0 && port <= 65535 {
+		return port
+	}
+	return x.Request.Port
 }
 
 // first is a value, or the first of a list.

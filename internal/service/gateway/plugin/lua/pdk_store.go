@@ -207,10 +207,10 @@ func (s *state) collection(name string) glua.LValue {
 		if !ok {
 			return 0
 		}
-		L.Push(L.NewFunction(func(L *glua.LState) int {
+		L.Push(L.NewFunction(valued(func(L *glua.LState) int {
 			r, ok := s.unit.Env.Directory.ByUnique(name, by, L.CheckString(2))
 			return found(L, r, ok)
-		}))
+		})))
 		return 1
 	}))
 	t.Metatable = meta
@@ -221,13 +221,13 @@ func (s *state) collection(name string) glua.LValue {
 func (s *state) each(L *glua.LState, name string) int {
 	all := slices.Collect(s.unit.Env.Directory.Each(name))
 	n := 0
-	L.Push(L.NewFunction(func(L *glua.LState) int {
+	L.Push(L.NewFunction(valued(func(L *glua.LState) int {
 		if n == len(all) {
 			return 0
 		}
 		n++
 		L.Push(s.record(all[n-1]))
 		return 1
-	}))
+	})))
 	return 1
 }

@@ -166,3 +166,26 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Where there is nothing, functions return nil, and not no value: tostring(f()) raises for none.
+func TestFunctionsReturnNil(t *testing.T) {
+	for _, call := range []string{
+		`kong.request.get_header("nope")`, `kong.request.get_query_arg("nope")`,
+		`kong.client.get_consumer()`, `kong.client.get_credential()`, `kong.client.load_consumer("4b1e3b86-6d2e-4c52-8a0f-0d6d1a3f0001")`,
+		`kong.client.get_consumer_group()`, `kong.client.get_consumer_groups()`, `kong.client.authenticate_consumer_group_by_consumer_id("x")`,
+		`kong.response.get_header("nope")`, `kong.service.response.get_status()`, `kong.service.response.get_header("nope")`,
+		`kong.db.consumers:select({id = "4b1e3b86-6d2e-4c52-8a0f-0d6d1a3f0001"})`, `kong.db.consumers:select_by_username("nobody")`,
+		`kong.cache:get("nope", nil, function() return nil end)`, `kong.cache:probe("nope")`,
+		`ngx.re.match("a", "b")`, `ngx.re.find("a", "b")`, `ngx.decode_base64("%%%")`, `ngx.parse_http_time("rubbish")`,
+		`ngx.req.get_headers()["nope"]`, `ngx.var.http_nope`, `ngx.header["nope"]`, `kong.ctx.shared.nope`,
+	} {
+		g := newGateway(t, lua.Config{})
+		configure(t, g, code("access", `
+			local n = select("#", `+call+`)
+			if n == 0 then return kong.response.exit(500, "no value") end
+			kong.service.request.set_header("X-Got", tostring(`+call+`))`))
+		if r := gatewaytest.Do(g, request); r.Status != 0 || r.Upstream.Get("X-Got") != "nil" {
+			t.Errorf("%s: %d %.300s, %q", call, r.Status, r.Body, r.Upstream.Get("X-Got"))
+		}
+	}
+}

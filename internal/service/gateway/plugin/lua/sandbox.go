@@ -85,10 +85,32 @@ func (s *state) global(name string, f glua.LGFunction) {
 func (s *state) functions(list map[string]glua.LGFunction) *glua.LTable {
 	t := s.L.CreateTable(0, len(list))
 	for name, f := range list {
+		if !isStatement(name) {
+			f = valued(f)
+		}
 		t.RawSetString(name, s.L.NewFunction(f))
 	}
 	return t
 }
+
+// valued is a function that returns a value in any case. What Kong and OpenResty have return nil where there is
+// nothing, as tostring(f()) counts on; a Go function that pushes nothing returns none.
+func valued(f glua.LGFunction) glua.LGFunction {
+	return func(L *glua.LState) int {
+		if n := f(L); n != 0 {
+			return n
+		}
+		L.Push(glua.LNil)
+		return 1
+	}
+}
+
+// statements are the functions that are called for what they do, and return nothing in Kong and OpenResty either.
+var statements = map[string]bool{"authenticate": true, "enable_buffering": true, "exit": true, "error": true, "redirect": true, "sleep": true, "update_time": true,
+	"read_body": true, "discard_body": true, "purge": true, "clear": true, "clear_header": true, "add_header": true, "invalidate": true, "invalidate_local": true}
+
+// isStatement reports whether a function of that name returns nothing.
+func isStatement(name string) bool { return statements[name] || strings.HasPrefix(name, "set_") }
 
 // seal returns a table that reads as t and cannot be written: what one program does to a
 // library is not to reach another.
