@@ -578,7 +578,7 @@ func TestJSONComesOutAsItWentIn(t *testing.T) {
 	})
 	must(t, env, "aws", "kinesis", "delete-stream", "--stream-name", "events", "--enforce-consumer-deletion")
 	resp, err := http.Post(n.Endpoints.Proxy+"/t", "application/json", strings.NewReader(`{"text":"a"}`))
-	if err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+	if err != nil || resp.StatusCode != 500 || resp.Header.Get("Retry-After") != "" {
 		t.Errorf("without the stream: %v %v", resp, err)
 	}
 }

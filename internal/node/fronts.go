@@ -164,7 +164,7 @@ func openFronts(c *Config, b *base, s *services, m *metrics, ca *authority, leve
 		return nil, err
 	}
 	f.console = openAgentFront(c, b, s, ca, operators, console.New(console.Deps{Listeners: c.listeners(), Cluster: s.cluster.service, Identify: operators, Log: b.log, Mounts: map[string]http.Handler{
-		c.Console.ContextPath + "/actuator/": http.StripPrefix(c.Console.ContextPath, f.status.Actuator()),
+		c.Console.ContextPath + "/actuator/": f.status.Actuator(c.Console.ContextPath),
 		c.Console.ContextPath + "/api/":      edgeAPI,
 		"/rest/":                             mapr.New(mapr.Deps{Cluster: s.cluster.service, Self: s.cluster.service.Self(), Identify: operators, Clock: b.clock, Log: b.log}),
 	}}))

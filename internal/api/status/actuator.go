@@ -15,10 +15,11 @@ type health struct {
 }
 
 // Actuator serves /actuator/health and /actuator/prometheus in the form of Spring Boot's, for
-// load balancers and scrapers that know it. Why something is down is for the status port.
-func (h *Handler) Actuator() http.Handler {
+// load balancers and scrapers that know it. Why something is down is for the status port. The paths are below
+// prefix, which signatures of requests cover.
+func (h *Handler) Actuator(prefix string) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /actuator/health", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+prefix+"/actuator/health", func(w http.ResponseWriter, _ *http.Request) {
 		out, status := h.health(), http.StatusOK
 		if out.Status != "UP" {
 			status = http.StatusServiceUnavailable
@@ -27,7 +28,7 @@ func (h *Handler) Actuator() http.Handler {
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(out) // the client is gone if it fails
 	})
-	mux.Handle("GET /actuator/prometheus", h.metrics)
+	mux.Handle("GET "+prefix+"/actuator/prometheus", h.metrics)
 	return mux
 }
 

@@ -33,7 +33,7 @@ func TestPagesOfHealthAgree(t *testing.T) {
 		ready, database = tc.ready, tc.database
 		plain, actuator := httptest.NewRecorder(), httptest.NewRecorder()
 		h.ServeHTTP(plain, httptest.NewRequest("GET", "/status/ready", nil))
-		h.Actuator().ServeHTTP(actuator, httptest.NewRequest("GET", "/actuator/health", nil))
+		h.Actuator("").ServeHTTP(actuator, httptest.NewRequest("GET", "/actuator/health", nil))
 		if plain.Code != tc.status || actuator.Code != tc.status || !strings.Contains(actuator.Body.String(), tc.shown) {
 			t.Errorf("%v, %v: %d and %d, %s; want %d and %s", tc.ready, tc.database, plain.Code, actuator.Code, actuator.Body, tc.status, tc.shown)
 		}
@@ -65,7 +65,7 @@ func TestDetailIsForThoseWhoMay(t *testing.T) {
 		}
 		for path, want := range map[string]int{"/actuator/health": 200, "/actuator/prometheus": tc.detail} {
 			w := httptest.NewRecorder()
-			h.Actuator().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			h.Actuator("").ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 			if w.Code != want {
 				t.Errorf("%v: %s answers %d, want %d", tc.verdict, path, w.Code, want)
 			}
