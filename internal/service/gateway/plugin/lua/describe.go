@@ -1,8 +1,12 @@
 package lua
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 
 	glua "github.com/yuin/gopher-lua"
@@ -10,51 +14,6 @@ import (
 	"sluice.dev/sluice/internal/service/gateway"
 	"sluice.dev/sluice/internal/service/gateway/schema"
 )
-
-// typedefsSource is the module kong.db.schema.typedefs: descriptions to start from. Each
-// can be called with what is to differ.
-const typedefsSource = `
-local null = ngx.null
-local function def(t)
-  return setmetatable(t, { __call = function(self, more)
-    local copy = {}
-    for k, v in pairs(self) do copy[k] = v end
-    for k, v in pairs(more or {}) do copy[k] = v end
-    return def and def(copy) or copy
-  end })
-end
-local str = function(t) t.type = "string" return def(t) end
-local int = function(from, to) return def({ type = "integer", between = { from, to } }) end
-local set = function(...) return def({ type = "set", elements = { type = "string", one_of = { ... } } }) end
-local absent = function(reference) return def({ type = "foreign", reference = reference, eq = null }) end
-return {
-  no_consumer = absent("consumers"), no_route = absent("routes"), no_service = absent("services"), no_consumer_group = absent("consumer_groups"),
-  protocols = set("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp"),
-  protocols_http = set("grpc", "grpcs", "http", "https"), protocols_http_and_ws = set("grpc", "grpcs", "http", "https"), protocols_https = set("https", "grpcs"),
-  host = str({}), hosts = def({ type = "array", elements = { type = "string" } }), ip = str({}), ip_or_cidr = str({}), cidr_v4 = str({}),
-  port = int(0, 65535), path = str({ starts_with = "/" }), url = str({}), timeout = int(0, 2147483646), uuid = str({ uuid = true }), key = str({}), name = str({}),
-  header_name = str({}), http_method = str({ match = "^%u+$" }), utf8_name = str({}), tag = str({}), certificate = str({}), semantic_version = str({}),
-  methods = def({ type = "set", elements = { type = "string", match = "^%u+$" } }), headers = def({ type = "map", keys = { type = "string" }, values = { type = "array", elements = { type = "string" } } }),
-  no_api = absent("apis"), auto_timestamp_s = def({ type = "integer", timestamp = true, auto = true }), tags = def({ type = "set", elements = { type = "string" } }),
-  sni = str({}), lua_code = def({ type = "map", keys = { type = "string" }, values = { type = "string" } }), redis = {},
-}`
-
-// typedefs runs the module in a state.
-func (s *state) typedefs(L *glua.LState) glua.LValue {
-	if v := s.modules["kong.db.schema.typedefs"]; v != nil {
-		return v
-	}
-	p, err := s.engine.compile("typedefs", typedefsSource, true)
-	if err != nil {
-		L.RaiseError("%s", err.Error())
-	}
-	L.Push(s.load(p).chunk)
-	L.Call(0, 1)
-	v := L.Get(-1)
-	L.Pop(1)
-	s.modules["kong.db.schema.typedefs"] = v
-	return v
-}
 
 // reader turns a schema in Lua into the description of a configuration. Its state stays
 // with the functions that check values, which run one at a time.
@@ -177,6 +136,54 @@ func (r *reader) field(name string, t *glua.LTable) (*schema.Field, error) {
 			}
 		case "one_of":
 			f.OneOf, err = r.list(v)
+		case "not_one_of":
+			var none []any
+			none, err = r.list(v)
+			f.Check = r.validator(f.Check, func(v any) string {
+				if slices.ContainsFunc(none, func(n any) bool { return schema.Equal(n, v) }) {
+					return "must not be one of: " + joined(none)
+				}
+				return ""
+			})
+		case "ne":
+			var other any
+			other, err = r.s.plain(v)
+			f.Check = r.validator(f.Check, func(v any) string {
+				if schema.Equal(other, v) {
+					return "value must not be " + fmt.Sprint(other)
+				}
+				return ""
+			})
+		case "contains":
+			var member any
+			member, err = r.s.plain(v)
+			f.Check = r.validator(f.Check, func(v any) string {
+				if list, ok := v.([]any); ok && !slices.ContainsFunc(list, func(e any) bool { return schema.Equal(e, member) }) {
+					return "expected to contain: " + fmt.Sprint(member)
+				}
+				return ""
+			})
+		case "format":
+			check, known := gateway.Format(glua.LVAsString(v))
+			if !known {
+				err = wrong("there is no format %s", glua.LVAsString(v))
+				return
+			}
+			f.Check = r.validator(f.Check, check)
+		case "is_regex":
+			f.Check = r.validator(f.Check, func(v any) string {
+				if text, ok := v.(string); ok {
+					if _, err := regexp.Compile(text); err != nil {
+						return "not a valid regex: " + text
+					}
+				}
+				return ""
+			})
+		case "match_all", "match_any", "match_none":
+			err = r.matches(f, key, v)
+			if err != nil {
+				err = wrong("%s", err)
+			}
 		case "between":
 			var bounds []any
 			if bounds, err = r.list(v); len(bounds) == 2 {
@@ -237,6 +244,9 @@ func (r *reader) field(name string, t *glua.LTable) (*schema.Field, error) {
 				f.Fields = append(f.Fields, c)
 				return err
 			})
+			if err != nil && f.Name != "config" {
+				err = fmt.Errorf("%s.%w", f.Name, err)
+			}
 		case "entity_checks":
 			f.Checks, err = r.checks(v)
 		case "custom_validator":
@@ -249,7 +259,7 @@ func (r *reader) field(name string, t *glua.LTable) (*schema.Field, error) {
 		case "match", "not_match":
 			pattern := glua.LVAsString(v)
 			f.Check = r.validator(f.Check, func(v any) string { return r.match(pattern, v, key == "match") })
-		case "eq", "abstract", "nullable", "err", "hash", "indexed", "immutable", "legacy", "deprecation":
+		case "eq", "abstract", "nullable", "err", "hash", "indexed", "immutable", "legacy", "deprecation", "unique", "examples", "cache_key", "json_schema", "prefix_ws":
 		default:
 			err = wrong("the attribute %s is not served", key)
 		}
@@ -258,6 +268,57 @@ func (r *reader) field(name string, t *glua.LTable) (*schema.Field, error) {
 		err = wrong("it has no type")
 	}
 	return f, err
+}
+
+// matches reads match_all, match_any and match_none: patterns, each with an error of its own.
+func (r *reader) matches(f *schema.Field, kind string, v glua.LValue) error {
+	plain, err := r.s.plain(v)
+	if err != nil {
+		return err
+	}
+	of, _ := plain.(map[string]any)
+	list, _ := plain.([]any)
+	if of != nil { // match_any has one error for all
+		for _, p := range schema.Strings(of["patterns"]) {
+			list = append(list, map[string]any{"pattern": p})
+		}
+	}
+	type one struct{ pattern, err string }
+	var all []one
+	for _, e := range list {
+		spec, _ := e.(map[string]any)
+		pattern, _ := spec["pattern"].(string)
+		message, _ := spec["err"].(string)
+		if pattern == "" {
+			return fmt.Errorf("%s has an entry without a pattern", kind)
+		}
+		all = append(all, one{pattern, message})
+	}
+	f.Check = r.validator(f.Check, func(v any) string {
+		found := false
+		for _, p := range all {
+			bad := r.match(p.pattern, v, kind != "match_none")
+			found = found || bad == ""
+			if bad != "" && kind != "match_any" {
+				return cmp.Or(p.err, bad)
+			}
+		}
+		if kind == "match_any" && !found && len(all) > 0 {
+			message, _ := of["err"].(string)
+			return cmp.Or(message, "invalid value: "+fmt.Sprint(v))
+		}
+		return ""
+	})
+	return nil
+}
+
+// joined lists values as Kong's messages do.
+func joined(values []any) string {
+	text := make([]string, len(values))
+	for i, v := range values {
+		text[i] = fmt.Sprint(v)
+	}
+	return strings.Join(text, ", ")
 }
 
 func (r *reader) validator(before, then func(any) string) func(any) string {
@@ -319,36 +380,81 @@ func (r *reader) match(pattern string, v any, want bool) string {
 
 // checks reads entity_checks.
 func (r *reader) checks(v glua.LValue) ([]schema.Check, error) {
-	plain, err := r.s.plain(v)
-	if err != nil {
-		return nil, err
+	entries, ok := v.(*glua.LTable)
+	if !ok {
+		return nil, nil
 	}
-	list, _ := plain.([]any)
 	var out []schema.Check
-	for _, e := range list {
-		c, _ := e.(map[string]any)
-		for name, arg := range c {
-			names := schema.Strings(arg)
-			switch name {
-			case "at_least_one_of":
-				out = append(out, schema.Check{AtLeastOneOf: names})
-			case "only_one_of":
-				out = append(out, schema.Check{OnlyOneOf: names})
-			case "mutually_exclusive":
-				out = append(out, schema.Check{MutuallyExclusive: names})
-			case "mutually_required":
-				out = append(out, schema.Check{AllOrNone: names})
-			case "distinct":
-				out = append(out, schema.Check{Distinct: names})
-			case "conditional":
-				spec, _ := arg.(map[string]any)
-				out = append(out, schema.Check{If: conditional(spec)})
-			default:
-				return nil, fmt.Errorf("the entity check %s is not served", name)
-			}
+	for i := 1; i <= entries.Len(); i++ {
+		one, ok := entries.RawGetInt(i).(*glua.LTable)
+		if !ok {
+			return nil, errors.New("an entry of entity_checks is no table")
 		}
+		k, arg := one.Next(glua.LNil)
+		c, err := r.entityCheck(glua.LVAsString(k), arg)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
 	}
 	return out, nil
+}
+
+func (r *reader) entityCheck(name string, arg glua.LValue) (schema.Check, error) {
+	if name == "custom_entity_check" {
+		spec, _ := arg.(*glua.LTable)
+		if spec == nil {
+			return schema.Check{}, errors.New("custom_entity_check is no table")
+		}
+		fn, ok := spec.RawGetString("fn").(*glua.LFunction)
+		if !ok {
+			return schema.Check{}, errors.New("custom_entity_check has no function fn")
+		}
+		return schema.Check{Custom: func(record schema.Record, bad func(field, msg string)) {
+			if why := r.custom(fn, map[string]any(record)); why != "" {
+				bad("", why)
+			}
+		}}, nil
+	}
+	plain, err := r.s.plain(arg)
+	if err != nil {
+		return schema.Check{}, fmt.Errorf("%s: %w", name, err)
+	}
+	names := schema.Strings(plain)
+	spec, _ := plain.(map[string]any)
+	switch name {
+	case "at_least_one_of":
+		return schema.Check{AtLeastOneOf: names}, nil
+	case "only_one_of":
+		return schema.Check{OnlyOneOf: names}, nil
+	case "mutually_exclusive":
+		return schema.Check{MutuallyExclusive: names}, nil
+	case "mutually_required":
+		return schema.Check{AllOrNone: names}, nil
+	case "distinct":
+		return schema.Check{Distinct: names}, nil
+	case "conditional":
+		return schema.Check{If: conditional(spec)}, nil
+	case "conditional_at_least_one_of":
+		c := conditional(spec)
+		return schema.Check{Custom: func(record schema.Record, bad func(field, msg string)) {
+			set := func(name string) bool { return !schema.Empty(schema.At(record, name)) }
+			value := schema.At(record, c.Field)
+			holds := len(c.Is) == 0 && value != nil || slices.ContainsFunc(c.Is, func(v any) bool { return schema.Equal(v, value) })
+			if any := schema.Strings(spec["then_at_least_one_of"]); holds && !slices.ContainsFunc(any, set) {
+				bad("", cmp.Or(c.Err, "at least one of these fields must be non-empty: '"+strings.Join(any, "', '")+"'"))
+			}
+		}}, nil
+	case "mutually_exclusive_sets":
+		first, second := schema.Strings(spec["set1"]), schema.Strings(spec["set2"])
+		return schema.Check{Custom: func(record schema.Record, bad func(field, msg string)) {
+			set := func(name string) bool { return !schema.Empty(schema.At(record, name)) }
+			if slices.ContainsFunc(first, set) && slices.ContainsFunc(second, set) {
+				bad("", "these sets are mutually exclusive: ('"+strings.Join(first, "', '")+"'), ('"+strings.Join(second, "', '")+"')")
+			}
+		}}, nil
+	}
+	return schema.Check{}, fmt.Errorf("the entity check %s is not served", name)
 }
 
 func conditional(spec map[string]any) *schema.Conditional {

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	glua "github.com/yuin/gopher-lua"
 
@@ -23,6 +25,38 @@ type Plugin struct {
 	name    string
 	handler *Program
 	phases  map[Phase]bool
+	// configures says that the handler has a function configure, which learns of all configurations.
+	configures bool
+
+	mu        sync.Mutex
+	instances map[*instance]bool // those that are configured now
+	order     []*instance
+	version   int64 // counts the changes of instances
+}
+
+// configurations returns those that there are, the oldest first, and how often they have changed.
+func (p *Plugin) configurations() ([]*instance, int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.order), p.version
+}
+
+func (p *Plugin) add(in *instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.instances[in] = true
+	p.order = append(p.order, in)
+	p.version++
+}
+
+func (p *Plugin) remove(in *instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.instances[in] {
+		delete(p.instances, in)
+		p.order = slices.DeleteFunc(p.order, func(o *instance) bool { return o == in })
+		p.version++
+	}
 }
 
 // library is the modules of a directory, by the names they are required by.
@@ -32,6 +66,8 @@ type library map[string]*Program
 type running struct {
 	handler *glua.LTable
 	started bool
+	// configured is the version of the plugin's configurations that the state was told of.
+	configured int64
 }
 
 // maxModules bounds how many files a plugin may have.
@@ -41,9 +77,15 @@ const maxModules = 500
 // for each name. One that cannot be loaded is an error that names it.
 func (e *Engine) Load(dir string, names []string) ([]gateway.Plugin, error) {
 	lib := library{}
+	var asked []dependency
 	for _, name := range names {
-		if err := e.read(lib, dir, name); err != nil {
+		if err := e.read(lib, &asked, dir, name); err != nil {
 			return nil, fmt.Errorf("the Lua plugin %s: %w", name, err)
+		}
+	}
+	for _, d := range asked { // also what a function would ask for at the first request
+		if lib[d.module] == nil && !knownModule(d.module) {
+			return nil, fmt.Errorf("the Lua plugin %s: %s: module '%s' not found; docs/add-a-plugin.md lists the modules that there are", d.plugin, d.file, d.module)
 		}
 	}
 	var out []gateway.Plugin
@@ -57,8 +99,11 @@ func (e *Engine) Load(dir string, names []string) ([]gateway.Plugin, error) {
 	return out, nil
 }
 
+// dependency is a module that a plugin's file requires.
+type dependency struct{ plugin, file, module string }
+
 // read compiles the modules of a plugin.
-func (e *Engine) read(lib library, dir, name string) error {
+func (e *Engine) read(lib library, asked *[]dependency, dir, name string) error {
 	if !schemaName(name) {
 		return errors.New("its name is none of a plugin")
 	}
@@ -78,6 +123,9 @@ func (e *Engine) read(lib library, dir, name string) error {
 		if err != nil {
 			return err
 		}
+		for _, m := range requires.FindAllSubmatch(source, maxModules) {
+			*asked = append(*asked, dependency{name, filepath.ToSlash(rel), string(m[1])})
+		}
 		p, err := e.compile(filepath.ToSlash(rel), string(source), true)
 		if err != nil {
 			return err
@@ -88,6 +136,9 @@ func (e *Engine) read(lib library, dir, name string) error {
 		return nil
 	})
 }
+
+// requires finds the modules that a source asks for by a constant name, at the beginning of a line's statement.
+var requires = regexp.MustCompile(`(?m)^[^\n-]*?\brequire\s*\(?\s*["']([\w.\-]+)["']`)
 
 func schemaName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
@@ -127,7 +178,8 @@ func (e *Engine) kind(lib library, name string) (gateway.Plugin, error) {
 	if !ok {
 		return none, errors.New("handler.lua: VERSION is no string")
 	}
-	p := &Plugin{engine: e, name: name, handler: handler, phases: map[Phase]bool{}}
+	p := &Plugin{engine: e, name: name, handler: handler, phases: map[Phase]bool{}, instances: map[*instance]bool{}}
+	_, p.configures = s.L.GetField(h, "configure").(*glua.LFunction)
 	for _, phase := range []Phase{InitWorker, Certificate, Rewrite, Access, Response, HeaderFilter, BodyFilter, Log} {
 		if _, ok := s.L.GetField(h, string(phase)).(*glua.LFunction); ok {
 			p.phases[phase] = true
@@ -164,6 +216,7 @@ func (p *Plugin) newInstance(c schema.Record, env gateway.Env) (any, error) {
 		}
 		return in
 	})
+	p.add(in)
 	if p.phases[Certificate] {
 		return &askingInstance{in}, nil
 	}
@@ -175,6 +228,7 @@ func (in *instance) Parts() []any { return in.parts }
 
 // Close implements gateway.Closer.
 func (in *instance) Close(context.Context) error {
+	in.plugin.remove(in)
 	in.plugin.engine.retired.Add(1)
 	return nil
 }
@@ -210,6 +264,9 @@ func (in *instance) Run(c *Call) error {
 			}
 		}
 	}
+	if err := in.configure(s, r); err != nil {
+		return err
+	}
 	config := s.units[in.unit]
 	if config == nil {
 		config = s.record(in.unit.Config)
@@ -220,6 +277,33 @@ func (in *instance) Run(c *Call) error {
 		return nil
 	}
 	return s.call(in.unit, p.handler, c.phase, fn, 0, r.handler, config)
+}
+
+// configure calls the handler's function configure with all configurations of the plugin, in a state that has not
+// been told of them as they are now. As in Kong each worker, here each state, is told, before it runs a phase.
+func (in *instance) configure(s *state, r *running) error {
+	p := in.plugin
+	if !p.configures {
+		return nil
+	}
+	all, version := p.configurations()
+	if r.configured == version {
+		return nil
+	}
+	r.configured = version
+	fn, ok := s.L.GetField(r.handler, "configure").(*glua.LFunction)
+	if !ok {
+		return nil
+	}
+	list := glua.LValue(glua.LNil)
+	if len(all) > 0 {
+		t := s.L.NewTable()
+		for _, one := range all {
+			t.Append(s.record(one.unit.Config))
+		}
+		list = t
+	}
+	return s.call(in.unit, p.handler, InitWorker, fn, 0, r.handler, list)
 }
 
 // ownModule returns a module of the plugins that were loaded with the one that asks.
