@@ -16,7 +16,7 @@ fi
 root=${ROOT:-}
 if [ -z "$root" ]; then
 	root=$(mktemp -d)
-	trap 'umount -R "$root/proc" "$root/dev" "$root/root/go/pkg/mod" 2>/dev/null || true; rm -rf "$root"' EXIT
+	trap '{ ! mountpoint -q "$root" || umount -R "$root"; } && rm -rf --one-file-system "$root"' EXIT
 fi
 if [ ! -e "$root/usr/bin/gcc" ]; then
 	debootstrap --variant=minbase --include=git,make,gcc,libc6-dev,ca-certificates bookworm "$root" >"$root.log" 2>&1 ||
@@ -24,6 +24,7 @@ if [ ! -e "$root/usr/bin/gcc" ]; then
 	cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
 fi
 rm -f "$root.log"
+mount --bind "$root" "$root"
 mkdir -p "$root/usr/local" "$root/root/go/pkg/mod" "$root/root/.config/go"
 [ -e "$root/usr/local/go" ] || cp -r "$(go env GOROOT)" "$root/usr/local/go"
 cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
@@ -35,6 +36,8 @@ done
 mount --bind "$(go env GOMODCACHE)" "$root/root/go/pkg/mod" # modules are what any machine has after the first build
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
+# A root that is a mount point, with a sysfs of its own, is one in which ip(8) can make namespaces.
+mount -t sysfs sysfs "$root/sys"
 rm -rf "$root/src"
 git clone -q . "$root/src"
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -47,6 +48,9 @@ func Hosts(t testing.TB, n int) *Lan {
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
+	if err := namespaces(); err != nil {
+		t.Skipf("no network namespaces can be made here, as in a plain container or a chroot: %v", err)
+	}
 	sweep()
 	prefix := FreeNetwork(t)
 	l := &Lan{t: t, id: fmt.Sprintf("%d-%04x", os.Getpid(), rand.IntN(1<<16)), Outside: prefix + ".254"}
@@ -75,6 +79,26 @@ func Hosts(t testing.TB, n int) *Lan {
 	}
 	return l
 }
+
+// namespaces is why no network namespace with a link into it can be made here, or nil. A
+// container without CAP_SYS_ADMIN refuses the first step, a chroot whose root is no mount
+// point the second.
+var namespaces = sync.OnceValue(func() error {
+	space := fmt.Sprintf("sluice-%d-probe", os.Getpid())
+	defer func() { _ = ip("", "netns delete "+space) }() // there is none if it was refused
+	link := fmt.Sprintf("sl%08x", rand.Uint32())
+	for _, step := range []struct{ space, command string }{
+		{"", "netns add " + space},
+		{space, "link set lo up"},
+		{space, "link add core type bridge"},
+		{"", "link add " + link + " type veth peer name outside netns " + space},
+	} {
+		if err := ip(step.space, step.command); err != nil {
+			return err
+		}
+	}
+	return nil
+})
 
 // sweep removes namespaces of test runs that were killed.
 func sweep() {
