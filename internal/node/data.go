@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hkdf"
@@ -45,6 +46,8 @@ type rootFile struct {
 	KDF    string `json:"kdf"`    // "none" or "argon2id"
 	Salt   []byte `json:"salt,omitempty"`
 	Key    []byte `json:"key"` // clear with "none"; else nonce and AES-256-GCM
+	// Check tells a damaged key from damaged stores, which both open nothing.
+	Check []byte `json:"check,omitempty"`
 	marker
 }
 
@@ -172,7 +175,7 @@ func (d *dataDir) readRoot() (f rootFile, found bool, err error) {
 }
 
 var (
-	errRootDamaged = errors.New("the root key file is damaged")
+	errRootDamaged = errors.New("the root key (root.key) is damaged: restore it from a backup of the data directory, without it nothing can be read")
 	errPassphrase  = errors.New("the passphrase does not open the root key")
 )
 
@@ -198,15 +201,25 @@ func (f rootFile) open(passphrase string) (root [32]byte, err error) {
 	default:
 		return root, errRootDamaged
 	}
-	if copy(root[:], key) != len(root) {
+	if copy(root[:], key) != len(root) || len(f.Check) > 0 && !bytes.Equal(f.Check, checkOf(root)) {
 		return root, errRootDamaged
 	}
 	return root, nil
 }
 
+// checkOf is what a root key is kept with. It says nothing of the key or of what is derived
+// from it.
+func checkOf(root [32]byte) []byte {
+	raw, err := hkdf.Key(sha256.New, root[:], nil, "sluice root check", 8)
+	if err != nil {
+		panic(err) // 8 bytes are always possible
+	}
+	return raw
+}
+
 // sealRoot is the root key as it is kept.
 func sealRoot(root [32]byte, passphrase string, mark marker) ([]byte, error) {
-	f := rootFile{Format: dataFormat, KDF: "none", Key: root[:], marker: mark}
+	f := rootFile{Format: dataFormat, KDF: "none", Key: root[:], Check: checkOf(root), marker: mark}
 	if passphrase != "" {
 		f.KDF, f.Salt = "argon2id", make([]byte, 16)
 		_, _ = rand.Read(f.Salt) // never fails

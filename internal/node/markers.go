@@ -61,13 +61,16 @@ func (m marker) knows(name string) bool { return slices.Contains(m.Stores, name)
 
 func (d *dataDir) dir(name string) string { return filepath.Join(d.path, name) }
 
+// errMarkerDamaged: of which directory the store is cannot be read.
+var errMarkerDamaged = errors.New("the marker of a store is damaged")
+
 func (d *dataDir) readMarker(name string) (m marker, err error) {
 	raw, err := os.ReadFile(filepath.Join(d.dir(name), markerFile))
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(raw) == 0 {
 		return m, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(raw, &m)
+	if err == nil && json.Unmarshal(raw, &m) != nil {
+		return marker{}, errMarkerDamaged
 	}
 	if err != nil {
 		return m, fmt.Errorf("cannot read %s: %w", filepath.Join(d.dir(name), markerFile), err)
@@ -100,6 +103,9 @@ func (d *dataDir) check(ctx context.Context, c *Config, log *slog.Logger) error 
 	others := map[string]int{}
 	for _, name := range []string{indexStore, streamsStore, objectsStore} {
 		m, err := d.readMarker(name)
+		if errors.Is(err, errMarkerDamaged) {
+			continue // it is found with its store
+		}
 		if err != nil {
 			return err
 		}
@@ -175,10 +181,13 @@ func (d *dataDir) lost(ctx context.Context, c *Config, name string, adopt bool) 
 		return d.lostControl(ctx, c)
 	}
 	m, err := d.readMarker(name)
+	dir := d.dir(name)
+	if errors.Is(err, errMarkerDamaged) {
+		return &loss{name, filepath.Join(dir, markerFile), "is damaged: of which data directory the store is cannot be read"}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	dir := d.dir(name)
 	switch {
 	case m.Directory != "" && m.Directory != d.mark.Directory:
 		return &loss{name, dir, "is of another data directory (" + m.Directory + ", and this one is " + d.mark.Directory + ")"}, nil
@@ -412,10 +421,10 @@ func (d *dataDir) writeMarkers() error {
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return errRootDamaged
 	}
-	if f.Directory == d.mark.Directory && slices.Equal(f.Stores, d.mark.Stores) {
+	if f.Directory == d.mark.Directory && slices.Equal(f.Stores, d.mark.Stores) && len(f.Check) > 0 {
 		return nil
 	}
-	f.marker = d.mark
+	f.marker, f.Check = d.mark, checkOf(d.root)
 	if raw, err = json.Marshal(f); err != nil {
 		return err
 	}

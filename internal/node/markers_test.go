@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -133,6 +134,15 @@ func TestLostStores(t *testing.T) {
 		"streams removed": {func(t *testing.T, dir string) {
 			must(t, os.RemoveAll(filepath.Join(dir, streamsStore)))
 		}, streamsStore, []string{"streams", "missing"}},
+		"streams' marker cut": {func(t *testing.T, dir string) {
+			must(t, os.Truncate(filepath.Join(dir, streamsStore, markerFile), 40))
+		}, streamsStore, []string{markerFile, "damaged"}},
+		"index's marker overwritten": {func(t *testing.T, dir string) {
+			must(t, os.WriteFile(filepath.Join(dir, indexStore, markerFile), []byte("[\xff]"), 0o600))
+		}, indexStore, []string{markerFile, "damaged"}},
+		"list of the logs cut": {func(t *testing.T, dir string) {
+			must(t, os.Truncate(filepath.Join(dir, indexStore, "LOGS"), 5))
+		}, indexStore, []string{"LOGS", "damaged"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -232,5 +242,45 @@ func TestAcceptedLossRemovesNothing(t *testing.T) {
 		}) {
 			t.Errorf("%s is not kept", path)
 		}
+	}
+}
+
+// A damaged root key opens nothing, so that each store looks damaged: the start names the key,
+// and no store whose loss would be accepted in vain.
+func TestDamagedRootKey(t *testing.T) {
+	dir := t.TempDir()
+	mustStart(t, dir)
+	mustStart(t, dir)
+	path := filepath.Join(dir, rootKeyFile)
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	var f rootFile
+	must(t, json.Unmarshal(whole, &f))
+	f.Key[7] ^= 1
+	flipped, err := json.Marshal(f)
+	must(t, err)
+	for name, raw := range map[string][]byte{"flipped": flipped, "cut": whole[:30], "empty": nil} {
+		must(t, os.WriteFile(path, raw, 0o600))
+		before := files(t, dir)
+		for _, accept := range [][]string{nil, {indexStore}, Stores()} {
+			_, err := started(t, dir, accept...)
+			if err == nil || !strings.Contains(err.Error(), rootKeyFile) || !strings.Contains(err.Error(), "backup") || strings.Contains(err.Error(), "accept-data-loss") {
+				t.Errorf("%s, accepting %v: %v", name, accept, err)
+			}
+		}
+		if after := files(t, dir); !maps.Equal(before, after) {
+			t.Errorf("%s: the refused starts changed %v to %v", name, before, after)
+		}
+	}
+	// A key from before the check gets it with the next start.
+	f.Key[7] ^= 1
+	f.Check = nil
+	raw, err := json.Marshal(f)
+	must(t, err, os.WriteFile(path, raw, 0o600))
+	mustStart(t, dir)
+	raw, err = os.ReadFile(path)
+	must(t, err, json.Unmarshal(raw, &f))
+	if len(f.Check) == 0 {
+		t.Error("the root key has no check")
 	}
 }

@@ -220,6 +220,11 @@ func serve(ctx context.Context, c *Config, b *base, s *services, f *fronts, l *l
 		if c.Cluster.Enabled && h.fresh {
 			h.handler = fresh(b.store, h.handler)
 		}
+		answer := refuse
+		if h.name == "Kong Admin API" {
+			answer = kong.Refuse
+		}
+		h.handler = webserver.Recovered(h.handler, b.log, h.name, answer)
 		srv := newWebServer(h.handler, h.ln, c.limits(h.name, h.share, b.log), h.tls)
 		web = append(web, srv.Server)
 		start(h.name, func() error { return srv.Serve(srv.ln) })

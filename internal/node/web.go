@@ -32,12 +32,17 @@ func (c *Config) browser() webserver.Browser {
 }
 
 // protected puts a front that answers JSON behind the browser's rules.
-func protected(b webserver.Browser, h http.Handler) http.Handler {
-	return b.Protect(h, func(w http.ResponseWriter, status int, why string) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"reason": "Forbidden", "message": why}}) // the client is gone if it fails
-	})
+func protected(b webserver.Browser, h http.Handler) http.Handler { return b.Protect(h, refuse) }
+
+// refuse answers as the console and the status port do.
+func refuse(w http.ResponseWriter, status int, why string) {
+	reason := "Forbidden"
+	if status == http.StatusInternalServerError {
+		reason = "InternalError"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"reason": reason, "message": why}}) // the client is gone if it fails
 }
 
 // limits bounds the connections of an API's listener: a share of the files that the process may open, as

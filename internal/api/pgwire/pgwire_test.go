@@ -37,6 +37,9 @@ const account = "123456789012"
 type users map[string]string
 
 func (u users) SQLPassword(ctx context.Context, user string) (string, caller.Identity, error) {
+	if user == "panic" {
+		panic("the user store is broken")
+	}
 	secret, ok := u[user]
 	if !ok {
 		return "", caller.Identity{}, errors.New("no such user")

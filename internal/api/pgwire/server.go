@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -120,6 +121,13 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	c.attach(nc)
+	defer func() {
+		if p := recover(); p != nil {
+			s.deps.Log.Error("panic while serving a SQL connection", "panic", p, "stack", string(debug.Stack()))
+			_ = c.net.SetDeadline(time.Now().Add(time.Second))
+			_ = c.fatal("XX000", "an internal error ended the connection; the node's log says which")
+		}
+	}()
 	if err := c.run(); err != nil && ctx.Err() == nil {
 		s.deps.Log.Debug("a SQL connection ended", "remote", nc.RemoteAddr().String(), "error", err)
 	}

@@ -237,3 +237,17 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// A panic while a connection is served is the end of that connection, which is told why.
+func TestPanicEndsTheConnection(t *testing.T) {
+	s := serve(t, pgwire.Config{})
+	_, err := pgx.Connect(t.Context(), s.url("panic", "x"))
+	if p, ok := errors.AsType[*pgconn.PgError](err); !ok || p.Code != "XX000" || p.Severity != "FATAL" {
+		t.Errorf("connecting answered %v", err)
+	}
+	conn, err := pgx.Connect(t.Context(), s.url("AKIATEST", "secret"))
+	if err != nil {
+		t.Fatalf("the next connection: %v", err)
+	}
+	conn.Close(t.Context())
+}

@@ -3,11 +3,16 @@ package webserver
 import (
 	"container/list"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/internal/base/work"
 )
 
 // Limits bounds a listener.
@@ -24,6 +29,7 @@ type Listener struct {
 	net.Listener
 	limits  Limits
 	refused atomic.Int64
+	retry   work.Retry
 
 	mu   sync.Mutex
 	open int
@@ -36,7 +42,8 @@ func Listen(ln net.Listener, l Limits) *Listener {
 	if l.Log == nil {
 		l.Log = slog.Default()
 	}
-	return &Listener{Listener: ln, limits: l}
+	return &Listener{Listener: ln, limits: l,
+		retry: work.Retry{Log: l.Log, What: l.Name + ": accepting a connection", First: 10 * time.Millisecond, Last: time.Second}}
 }
 
 // Refused returns how many connections found no place.
@@ -49,19 +56,35 @@ func (l *Listener) Open() int {
 	return l.open
 }
 
-// Accept returns the next connection that has a place. Others are closed.
+// Accept returns the next connection that has a place. Others are closed. Where the process
+// or the machine has no file or memory left for a connection, it waits: a server that is given
+// such an error ends, and its node with it.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
+		if isTemporary(err) {
+			time.Sleep(l.retry.Failed(err))
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
+		l.retry.Worked()
 		c := &conn{Conn: raw, of: l}
 		if l.admit(c) {
 			return c, nil
 		}
 		_ = raw.Close() // it was never used
 	}
+}
+
+func isTemporary(err error) bool {
+	for _, lack := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *Listener) admit(c *conn) bool {

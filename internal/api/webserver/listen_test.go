@@ -2,10 +2,14 @@ package webserver_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +106,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if b.ln.Refused() != 1 || b.ln.Open() != 4 {
 			t.Errorf("%d refused and %d open, want 1 and 4", b.ln.Refused(), b.ln.Open())
 		}
+		synctest.Wait() // the operator's connection is idle before the others are
 		close(release)
 		synctest.Wait()
 		// All wait for a request now: a new connection takes the place of the one that has been idle longest.
@@ -121,6 +126,43 @@ func TestConnectionsAreBounded(t *testing.T) {
 		synctest.Wait()
 		if b.ln.Open() != 1 {
 			t.Errorf("%d open after the others were closed, want 1", b.ln.Open())
+		}
+	})
+}
+
+// short is a listener of a process that has no file left for the next connections.
+type short struct {
+	*remote
+	failures int
+}
+
+func (s *short) Accept() (net.Conn, error) {
+	if s.failures > 0 {
+		s.failures--
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return s.remote.Accept()
+}
+
+// A listener whose process is out of files is one that accepts later: its server must not end.
+func TestAcceptWithoutFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := &remote{make(chan net.Conn, 1), make(chan struct{})}
+		ln := webserver.Listen(&short{in, 20}, webserver.Limits{Name: "SQL", Log: slog.New(slog.DiscardHandler)})
+		_, server := net.Pipe()
+		in.conns <- server
+		began := time.Now()
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatalf("accept ended with %v", err)
+		}
+		c.Close()
+		if waited := time.Since(began); waited == 0 || waited > time.Minute {
+			t.Errorf("20 failures took %v", waited)
+		}
+		ln.Close()
+		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the closed listener answered %v", err)
 		}
 	})
 }

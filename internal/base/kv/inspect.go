@@ -25,12 +25,14 @@ type Damage struct {
 	// cut is the byte of the contents of a log where what is good of it ends; -1 if the map
 	// cannot be opened at all.
 	cut int64
+	// spare says that the file holds no entries, and that the map opens without it.
+	spare bool
 }
 
 func (d *Damage) Error() string { return d.File + " " + d.What }
 
 // Partial reports whether Salvage makes the map usable again, with a part of its entries.
-func (d *Damage) Partial() bool { return d.cut >= 0 }
+func (d *Damage) Partial() bool { return d.spare || d.cut >= 0 }
 
 // Inspect looks at the files of a map that is known to exist, and changes nothing. Pebble
 // itself takes a missing or a cut manifest for a map that is new or old, and then removes
@@ -60,12 +62,12 @@ func (i *inspection) run() (*Damage, error) {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	if len(names) == 0 {
-		return &Damage{i.dir, "is missing or empty: " + lostAll, -1}, nil
+		return &Damage{i.dir, "is missing or empty: " + lostAll, -1, false}, nil
 	}
 	for _, marker := range []string{"manifest", "format-version"} {
 		value, err := atomicfs.ReadMarker(i.disk, i.dir, marker)
 		if err != nil || value == "" {
-			return &Damage{filepath.Join(i.dir, "marker."+marker+".*"), "is missing: " + lostAll, -1}, nil //nolint:nilerr // a name that cannot be parsed is damage
+			return &Damage{filepath.Join(i.dir, "marker."+marker+".*"), "is missing: " + lostAll, -1, false}, nil //nolint:nilerr // a name that cannot be parsed is damage
 		}
 		if marker != "manifest" {
 			continue
@@ -75,7 +77,29 @@ func (i *inspection) run() (*Damage, error) {
 			return d, err
 		}
 	}
-	return nil, nil
+	return i.options(names)
+}
+
+// options looks at the newest file of Pebble's options, which it reads.
+func (i *inspection) options(names []string) (*Damage, error) {
+	newest := ""
+	for _, name := range names {
+		if strings.HasPrefix(name, "OPTIONS-") && name > newest {
+			newest = name
+		}
+	}
+	if newest == "" {
+		return nil, nil
+	}
+	path := filepath.Join(i.dir, newest)
+	f, err := i.fs.Open(path)
+	if errors.Is(err, errForeign) {
+		return &Damage{path, "has a damaged header: no entry of the index is in it, but the index cannot be opened while it is there", -1, true}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kv: %w", err)
+	}
+	return nil, f.Close()
 }
 
 // contents reads a whole file.
@@ -91,10 +115,10 @@ func (i *inspection) contents(path string) ([]byte, error) {
 // unread is the damage of a file that cannot be read, or an error if the disk is to blame.
 func unread(path string, err error) (*Damage, error) {
 	if errors.Is(err, os.ErrNotExist) {
-		return &Damage{path, "is missing: " + lostAll, -1}, nil
+		return &Damage{path, "is missing: " + lostAll, -1, false}, nil
 	}
 	if errors.Is(err, errForeign) {
-		return &Damage{path, "has a damaged header: " + lostAll, -1}, nil
+		return &Damage{path, "has a damaged header: " + lostAll, -1, false}, nil
 	}
 	return nil, fmt.Errorf("kv: %w", err)
 }
@@ -107,27 +131,30 @@ func (i *inspection) manifest(path string, names []string) (*Damage, error) {
 	m := read(raw, 0, true)
 	switch {
 	case len(m.records) == 0:
-		return &Damage{path, "is empty, cut or damaged: " + lostAll, -1}, nil
+		return &Damage{path, "is empty, cut or damaged: " + lostAll, -1, false}, nil
 	case m.proof >= 0:
-		return &Damage{path, fmt.Sprintf("is damaged at byte %d, with valid records behind: %s", m.bad+headSize, lostAll), -1}, nil
+		return &Damage{path, fmt.Sprintf("is damaged at byte %d, with valid records behind: %s", m.bad+headSize, lostAll), -1, false}, nil
 	}
 	least := minLog(m.records)
 	logs := logsOf(names)
 	known, err := readLogs(i.disk, i.dir)
+	if errors.Is(err, errNoLogs) {
+		return &Damage{filepath.Join(i.dir, logsFile), "is damaged: no entry of the index is in it, but without it nothing notices a log that is missing", -1, true}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	if known.Gone >= least && known.Gone > 0 {
-		return &Damage{path, fmt.Sprintf("is cut at byte %d: it names logs that were not needed any more, and does not name the tables that they became; Pebble would remove those", len(raw)+headSize), -1}, nil
+		return &Damage{path, fmt.Sprintf("is cut at byte %d: it names logs that were not needed any more, and does not name the tables that they became; Pebble would remove those", len(raw)+headSize), -1, false}, nil
 	}
 	for _, n := range known.Logs {
 		if n < least || slices.Contains(logs, n) {
 			continue
 		}
 		if m.bad >= 0 {
-			return &Damage{path, fmt.Sprintf("is cut at byte %d: it does not name the tables that its newest logs became; Pebble would remove those", m.bad+headSize), -1}, nil
+			return &Damage{path, fmt.Sprintf("is cut at byte %d: it does not name the tables that its newest logs became; Pebble would remove those", m.bad+headSize), -1, false}, nil
 		}
-		return &Damage{filepath.Join(i.dir, logName(n)), "is missing: the writes to the index that only it holds are lost, and objects, deliveries and reference data with them", 0}, nil
+		return &Damage{filepath.Join(i.dir, logName(n)), "is missing: the writes to the index that only it holds are lost, and objects, deliveries and reference data with them", 0, false}, nil
 	}
 	logs = slices.DeleteFunc(logs, func(n uint64) bool { return n < least })
 	for k, n := range logs {
@@ -142,7 +169,7 @@ func (i *inspection) log(n uint64, newest bool) (*Damage, error) {
 	path := filepath.Join(i.dir, logName(n))
 	raw, err := i.contents(path)
 	if errors.Is(err, errForeign) {
-		return &Damage{path, "has a damaged header: the newest writes to the index are lost, and objects, deliveries and reference data with them", 0}, nil
+		return &Damage{path, "has a damaged header: the newest writes to the index are lost, and objects, deliveries and reference data with them", 0, false}, nil
 	}
 	if err != nil {
 		return unread(path, err)
@@ -151,7 +178,7 @@ func (i *inspection) log(n uint64, newest bool) (*Damage, error) {
 	if r.bad < 0 || r.proof < 0 && newest {
 		return nil, nil // closed, or torn by a crash: what is bad was never acknowledged
 	}
-	return &Damage{path, fmt.Sprintf("is damaged at byte %d: acknowledged writes to the index at and behind it cannot be read, and objects, deliveries and reference data with them", r.bad+headSize), int64(r.good)}, nil
+	return &Damage{path, fmt.Sprintf("is damaged at byte %d: acknowledged writes to the index at and behind it cannot be read, and objects, deliveries and reference data with them", r.bad+headSize), int64(r.good), false}, nil
 }
 
 func logName(n uint64) string { return fmt.Sprintf("%06d.log", n) }
@@ -186,6 +213,12 @@ func Salvage(c Config, d *Damage, aside string) error {
 	if err := segment.ReplaceFile(filepath.Join(aside, name), raw); err != nil {
 		return fmt.Errorf("kv: %w", err)
 	}
+	if d.spare {
+		if err := os.Remove(d.File); err != nil {
+			return fmt.Errorf("kv: %w", err)
+		}
+		return segment.SyncDir(filepath.Dir(d.File))
+	}
 	if d.cut == 0 {
 		return os.Truncate(d.File, 0)
 	}
@@ -201,6 +234,9 @@ type logs struct {
 	Gone uint64   `json:"gone"` // the newest that was there once and is not needed any more
 }
 
+// errNoLogs says that the list of the logs cannot be read.
+var errNoLogs = errors.New("the list of the index's logs is damaged")
+
 func readLogs(disk vfs.FS, dir string) (l logs, err error) {
 	f, err := disk.Open(disk.PathJoin(dir, logsFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -211,8 +247,8 @@ func readLogs(disk vfs.FS, dir string) (l logs, err error) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	raw, err := io.ReadAll(f)
-	if err == nil {
-		err = json.Unmarshal(raw, &l)
+	if err == nil && json.Unmarshal(raw, &l) != nil {
+		err = errNoLogs
 	}
 	if err != nil {
 		return l, fmt.Errorf("kv: reading %s: %w", disk.PathJoin(dir, logsFile), err)

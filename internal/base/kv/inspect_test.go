@@ -112,16 +112,18 @@ func TestLostFilesAreNamed(t *testing.T) {
 		harm func(t *testing.T, c kv.Config)
 		file string
 	}{
-		"empty manifest":       {func(t *testing.T, c kv.Config) { truncate(t, one(t, c, "MANIFEST-*"), 1<<30) }, "MANIFEST-"},
-		"no manifest":          {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "MANIFEST-*")) }, "MANIFEST-"},
-		"flipped manifest":     {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "MANIFEST-*"), 60) }, "MANIFEST-"},
-		"flipped salt":         {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "MANIFEST-*"), 12) }, "MANIFEST-"},
-		"no manifest's marker": {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "marker.manifest.*")) }, "marker.manifest"},
-		"no format's marker":   {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "marker.format-version.*")) }, "marker.format-version"},
-		"no log":               {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "*.log")) }, ".log"},
-		"flipped salt of log":  {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "*.log"), 12) }, ".log"},
-		"emptied":              {func(t *testing.T, c kv.Config) { removeAll(t, c.Dir); mkdir(t, c.Dir) }, "index"},
-		"no directory":         {func(t *testing.T, c kv.Config) { removeAll(t, c.Dir) }, "index"},
+		"empty manifest":          {func(t *testing.T, c kv.Config) { truncate(t, one(t, c, "MANIFEST-*"), 1<<30) }, "MANIFEST-"},
+		"no manifest":             {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "MANIFEST-*")) }, "MANIFEST-"},
+		"flipped manifest":        {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "MANIFEST-*"), 60) }, "MANIFEST-"},
+		"flipped salt":            {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "MANIFEST-*"), 12) }, "MANIFEST-"},
+		"no manifest's marker":    {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "marker.manifest.*")) }, "marker.manifest"},
+		"no format's marker":      {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "marker.format-version.*")) }, "marker.format-version"},
+		"no log":                  {func(t *testing.T, c kv.Config) { remove(t, one(t, c, "*.log")) }, ".log"},
+		"flipped salt of log":     {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "*.log"), 12) }, ".log"},
+		"list of logs cut":        {func(t *testing.T, c kv.Config) { truncate(t, one(t, c, "LOGS"), 7) }, "LOGS"},
+		"flipped salt of options": {func(t *testing.T, c kv.Config) { flip(t, one(t, c, "OPTIONS-*"), 12) }, "OPTIONS-"},
+		"emptied":                 {func(t *testing.T, c kv.Config) { removeAll(t, c.Dir); mkdir(t, c.Dir) }, "index"},
+		"no directory":            {func(t *testing.T, c kv.Config) { removeAll(t, c.Dir) }, "index"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := copied(t, whole)
@@ -349,5 +351,42 @@ func mkdir(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What is not of the entries is repaired without the loss of one: the list of the logs and
+// Pebble's options are set aside, and made anew.
+func TestSalvageOfWhatHoldsNoEntries(t *testing.T) {
+	whole := killed(t, 2)
+	for pattern, harm := range map[string]func(t *testing.T, path string){
+		"LOGS":      func(t *testing.T, path string) { truncate(t, path, 7) },
+		"OPTIONS-*": func(t *testing.T, path string) { flip(t, path, 12) },
+	} {
+		cfg := copied(t, whole)
+		path := one(t, cfg, pattern)
+		harm(t, path)
+		damage, err := kv.Inspect(cfg)
+		if err != nil || damage == nil || !damage.Partial() {
+			t.Fatalf("%s: %v, %v", pattern, damage, err)
+		}
+		aside := t.TempDir()
+		if err := kv.Salvage(cfg, damage, aside); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(aside, filepath.Base(path))); err != nil {
+			t.Errorf("what was damaged is not kept: %v", err)
+		}
+		db, err := kv.Open(cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for n := range 2 * writes {
+			if _, ok, err := db.Get(entry(n)); !ok || err != nil {
+				t.Fatalf("%s: entry %d: %v", pattern, n, err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // describe asks the engine about a statement with empty tables of the right columns.
-func (st *Statement) describe(ctx context.Context) error {
+func (st *Statement) describe(ctx context.Context) (err error) {
+	defer recovered(&err)
 	body := 0
 	switch n := st.node.(type) {
 	case *query:

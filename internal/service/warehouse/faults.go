@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"sluice.dev/sluice/internal/base/fault"
 )
@@ -98,4 +99,13 @@ func (p *Problem) hint(format string, args ...any) *Problem {
 func (p *Problem) detail(format string, args ...any) *Problem {
 	p.Detail = fmt.Sprintf(format, args...)
 	return p
+}
+
+// recovered makes a panic an error. Every function that a front calls for a statement, and every
+// goroutine that works for one, defers it: a fault in what reads a client's text or an object is
+// the end of that statement and not that of the node.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = EngineError.wrap(fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "an internal error ended the statement; the node's log says which")
+	}
 }

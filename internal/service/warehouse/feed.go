@@ -191,7 +191,8 @@ func (f *feed) run(ctx context.Context) error {
 var errReader = errors.New("the reader is gone")
 
 // pump writes blocks to the pipe.
-func (f *feed) pump() error {
+func (f *feed) pump() (err error) {
+	defer recovered(&err)
 	var offset, lines int64
 	for b := range f.blocks {
 		f.mu.Lock()
@@ -214,7 +215,8 @@ func (f *feed) pump() error {
 	return nil
 }
 
-func (f *feed) objectsOf(ctx context.Context) error {
+func (f *feed) objectsOf(ctx context.Context) (err error) {
+	defer recovered(&err)
 	for o := range f.queue {
 		if err := ctx.Err(); err != nil {
 			return err

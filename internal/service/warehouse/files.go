@@ -109,7 +109,10 @@ func (r *run) write(id string, x wire.Execute) (file dataFile, affected int64, e
 	out := &verdict{in: pr, result: make(chan error, 1)}
 	created := make(chan error, 1)
 	go func() {
-		err := r.svc.area.Create(r.ctx, fileKey(id, file.Path), out)
+		err := func() (err error) {
+			defer recovered(&err)
+			return r.svc.area.Create(r.ctx, fileKey(id, file.Path), out)
+		}()
 		pr.Close() // ends a worker that still writes
 		if err != nil && r.ctx.Err() == nil && !errors.Is(err, errUnfinished) {
 			r.cancel(BadData.wrap(err, "a file of the table could not be written"))

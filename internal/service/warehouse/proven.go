@@ -205,6 +205,7 @@ func (r *run) provenFiles(in *input, objects []ObjectInfo) ([]*os.File, error) {
 	group.SetLimit(r.svc.cfg.Threads)
 	for i, o := range objects {
 		group.Go(func() (err error) {
+			defer recovered(&err)
 			files[i], err = r.provenFile(ctx, doc, o, proofs[i])
 			return err
 		})

@@ -12,17 +12,17 @@ import (
 )
 
 // query runs a SELECT or its kin.
-func (s *Session) query(ctx context.Context, st *Statement, args []wire.Parameter) (*Cursor, error) {
+func (s *Session) query(ctx context.Context, st *Statement, args []wire.Parameter) (c *Cursor, err error) {
 	r, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.query(st, args)
-	if err != nil {
-		r.close()
-		return nil, err
-	}
-	return c, nil
+	defer func() {
+		if c == nil { // also after a panic
+			r.close()
+		}
+	}()
+	return r.query(st, args)
 }
 
 func (r *run) query(st *Statement, args []wire.Parameter) (*Cursor, error) {

@@ -70,7 +70,8 @@ type Statement struct {
 }
 
 // Prepare parses one statement. types are the parameter types the client declares.
-func (s *Session) Prepare(sql string, types []wire.Type) (*Statement, error) {
+func (s *Session) Prepare(sql string, types []wire.Type) (_ *Statement, err error) {
+	defer recovered(&err)
 	n, err := parse(sql)
 	if err != nil {
 		return nil, err
@@ -134,7 +135,8 @@ type Cursor struct {
 func done(tag string, notices ...Notice) *Cursor { return &Cursor{tag: tag, notices: notices} }
 
 // Next returns the next row, valid until the following call, or nil at the end.
-func (c *Cursor) Next() ([]wire.Cell, error) {
+func (c *Cursor) Next() (_ []wire.Cell, err error) {
+	defer recovered(&err)
 	if c.run != nil {
 		row, err := c.run.next()
 		if row == nil && err == nil {
@@ -175,6 +177,7 @@ func (s *Session) Run(ctx context.Context, st *Statement, args []wire.Parameter)
 			s.Fail()
 		}
 	}()
+	defer recovered(&err)
 	if len(args) != len(st.types) {
 		return nil, InvalidParameterValue.new("the statement needs %d parameters and was given %d", len(st.types), len(args))
 	}

@@ -201,7 +201,8 @@ func dollarQuoted(sql string, i int) (value string, end int) {
 }
 
 // Split cuts a text into its statements at the semicolons. Empty statements are left out.
-func Split(sql string) ([]Text, error) {
+func Split(sql string) (_ []Text, err error) {
+	defer recovered(&err)
 	tokens, err := lex(sql)
 	if err != nil {
 		return nil, err
