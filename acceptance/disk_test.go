@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +43,33 @@ func code(err error) string {
 		return e.Code
 	}
 	return fmt.Sprint(err)
+}
+
+// The lines of the log about the disk.
+const (
+	diskIsFull  = `"level":"WARN","msg":"the disk is full: writes are refused`
+	diskHasRoom = `"level":"INFO","msg":"the disk has room again`
+)
+
+// diskMetrics reads the metrics of a node's disk.
+func diskMetrics(t *testing.T, n *plat.Node) map[string]float64 {
+	t.Helper()
+	status, body := n.Status("/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", status, body)
+	}
+	out := map[string]float64{}
+	for line := range strings.Lines(body) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(name, "sluice_disk_") || strings.HasPrefix(name, "sluice_component_up") {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Error(err)
+			}
+			out[name] = v
+		}
+	}
+	return out
 }
 
 func TestFullDisk(t *testing.T) {
@@ -138,6 +166,12 @@ func TestFullDisk(t *testing.T) {
 			}
 			return nil
 		})
+		plat.Until(t, "the log says that there is room", func() error {
+			if full, room := strings.Count(n.LogText(), diskIsFull), strings.Count(n.LogText(), diskHasRoom); full <= round || full > 3*(round+1) || room != full {
+				return fmt.Errorf("round %d: the log says %d times that the disk is full, %d times that there is room", round, full, room)
+			}
+			return nil
+		})
 		if !n.Running() {
 			t.Fatal("the node died")
 		}
@@ -197,6 +231,14 @@ func TestStartOnAFullDisk(t *testing.T) {
 		}
 		return nil
 	})
+	text := n.LogText()[before:]
+	if full, ready := strings.Index(text, diskIsFull), strings.Index(text, "the node takes requests"); full < 0 || full > ready {
+		t.Errorf("the log does not say that the disk is full before it says that the node is ready:\n%.4000s", text)
+	}
+	if m := diskMetrics(t, n); m["sluice_disk_reserve_bytes"] != 40<<20 || m["sluice_disk_free_bytes"] < 1<<20 || m["sluice_disk_free_bytes"] >= 40<<20 ||
+		m[`sluice_component_up{component="diskSpace"}`] != 0 || m[`sluice_component_up{component="cluster"}`] != 1 || m[`sluice_component_up{component="db"}`] != 1 {
+		t.Errorf("the metrics of a full disk: %v", m)
+	}
 	if status, body := admin(t, n, "POST", "/services", url.Values{"name": {"s"}, "url": {"http://127.0.0.1:9"}}); status != http.StatusServiceUnavailable || !strings.Contains(body, "disk is full") {
 		t.Errorf("a change of the gateway below the reserve: %d %s", status, body)
 	}
@@ -216,6 +258,15 @@ func TestStartOnAFullDisk(t *testing.T) {
 	plat.Until(t, "changes are taken again", func() error {
 		if status, body := admin(t, n, "POST", "/services", url.Values{"name": {"s"}, "url": {"http://127.0.0.1:9"}}); status != http.StatusCreated {
 			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	if m := diskMetrics(t, n); m[`sluice_component_up{component="diskSpace"}`] != 1 {
+		t.Errorf("the metrics when there is room again: %v", m)
+	}
+	plat.Until(t, "the log says that there is room", func() error {
+		if text := n.LogText()[before:]; strings.Count(text, diskIsFull) != 1 || strings.Count(text, diskHasRoom) != 1 {
+			return fmt.Errorf("not one line of each:\n%.4000s", text)
 		}
 		return nil
 	})

@@ -71,21 +71,22 @@ func (s *site) gate() {
 	s.t.Helper()
 	front := plat.Start(s.t, plat.Options{})
 	for name, port := range map[string]int{"proxy": 8000, "admin": 8001} {
-		failed := map[string]any{"interval": 0.3, "tcp_failures": 1, "timeouts": 1}
+		failed := map[string]any{"interval": 0.3, "tcp_failures": 1, "timeouts": 2}
 		front.Admin("POST", "/upstreams", map[string]any{"name": name, "healthchecks": map[string]any{
-			"active":  map[string]any{"type": "tcp", "timeout": 0.5, "healthy": map[string]any{"interval": 0.3, "successes": 1}, "unhealthy": failed},
-			"passive": map[string]any{"unhealthy": map[string]any{"tcp_failures": 1, "timeouts": 1}}}})
+			"active":  map[string]any{"type": "tcp", "timeout": 2, "healthy": map[string]any{"interval": 0.3, "successes": 1}, "unhealthy": failed},
+			"passive": map[string]any{"unhealthy": map[string]any{"tcp_failures": 1, "timeouts": 2}}}})
 		for _, h := range s.lan.Hosts {
 			front.Admin("POST", "/upstreams/"+name+"/targets", map[string]any{"target": fmt.Sprintf("%s:%d", h.Address, port)})
 		}
-		front.Admin("POST", "/services", map[string]any{"name": name, "host": name, "retries": 5, "connect_timeout": 500})
+		front.Admin("POST", "/services", map[string]any{"name": name, "host": name, "retries": 5, "connect_timeout": 2000})
 		front.Admin("POST", "/services/"+name+"/routes", map[string]any{"name": name, "paths": []string{"/" + name}})
 	}
 	s.proxy, s.admin = front.Endpoints.Proxy+"/proxy", front.Endpoints.Proxy+"/admin"
 }
 
-// haproxy starts HAProxy as the documents describe it: it asks the nodes whether they are
-// ready, and sends a request that a node did not take to another.
+// haproxy starts HAProxy as docs/cluster.md describes it: it asks the nodes whether they are
+// ready, and sends a request that a node did not take to another. Without "timeout check" a
+// node that takes longer than "inter" to say so would count as fallen, the last one too.
 func (s *site) haproxy() {
 	s.t.Helper()
 	plat.Need(s.t, "haproxy")
@@ -99,12 +100,12 @@ func (s *site) haproxy() {
 		_ = ln.Close() // the load balancer takes it
 	}
 	var b strings.Builder
-	b.WriteString("global\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 500ms\n  timeout client 30s\n  timeout server 30s\n  retries 3\n  option redispatch\n" +
+	b.WriteString("global\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  timeout check 5s\n  retries 3\n  option redispatch 1\n" +
 		"  retry-on conn-failure empty-response response-timeout\n  option httpchk GET /status/ready\n")
 	for i, name := range []string{"proxy", "admin"} {
 		fmt.Fprintf(&b, "frontend %s\n  bind %s\n  default_backend %s\nbackend %s\n  balance roundrobin\n", name, ports[i], name, name)
 		for j, h := range s.lan.Hosts {
-			fmt.Fprintf(&b, "  server %c %s:%d check port 8007 inter 300ms fall 1 rise 1\n", 'a'+j, h.Address, []int{8000, 8001}[i])
+			fmt.Fprintf(&b, "  server %c %s:%d check port 8007 inter 1s fastinter 300ms fall 2 rise 1\n", 'a'+j, h.Address, []int{8000, 8001}[i])
 		}
 	}
 	config := filepath.Join(s.t.TempDir(), "haproxy.cfg")

@@ -233,6 +233,18 @@ func (n *Node) Kill() {
 	<-n.done
 }
 
+// Pause stops the node's process for a while, as a machine does that is busy with others.
+func (n *Node) Pause(during time.Duration) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		n.t.Fatal(err)
+	}
+	time.Sleep(during)
+	if err := n.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // Terminate asks the node to stop, and does not wait.
 func (n *Node) Terminate() {
 	n.t.Helper()

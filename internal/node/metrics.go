@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/internal/api/aws/awswire"
 	"sluice.dev/sluice/internal/base/obs"
+	"sluice.dev/sluice/internal/base/segment"
 	"sluice.dev/sluice/internal/base/store"
 	"sluice.dev/sluice/internal/service/edge"
 	"sluice.dev/sluice/internal/service/gateway"
@@ -98,6 +100,14 @@ func (m *metrics) watch(c *Config, s *services, control *store.Store) {
 	gauge := func(name, help string, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
+	gauge("sluice_disk_free_bytes", "Bytes that are free on the file system of the data directory.", func() float64 {
+		free, err := segment.Free(c.Data)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(free)
+	})
+	gauge("sluice_disk_reserve_bytes", "Bytes that must stay free on the file system of the data directory: below them writes are refused.", func() float64 { return float64(c.Disk.Reserve << 20) })
 	if s.local != nil {
 		gauge("sluice_delivery_waiting_records", "Records of delivery streams that are in no object yet.", func() float64 {
 			n := int64(0)

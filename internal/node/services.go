@@ -39,7 +39,10 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 	if err := b.data.check(ctx, c, log); err != nil {
 		return nil, err
 	}
-	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now)
+	b.guard = segment.NewGuard(c.Data, c.Disk.Reserve<<20, b.clock.Now, log)
+	if err := b.guard.Check(); err != nil && !segment.DiskFull.Is(err) { // of a full disk the log has it now, before the node is ready
+		return nil, err
+	}
 	if b.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Key: b.data.key("store"), Connections: c.Store.Connections, Room: b.guard.Check, Clock: b.clock, Log: log}); err != nil {
 		return nil, err
 	}
@@ -58,6 +61,7 @@ func openBase(ctx context.Context, c *Config, now clock.Clock, log *slog.Logger,
 	}
 	b.jobs = work.New(log, b.clock)
 	b.jobs.Go("control store feed", b.store.Run)
+	b.jobs.Go("disk space", b.guard.Run)
 	undo.add(b.jobs.Stop)
 	return b, nil
 }

@@ -46,6 +46,7 @@ type Handler struct {
 // New returns the handler; the node is not ready until SetReady.
 func New(d Deps) *Handler {
 	h := &Handler{mux: http.NewServeMux(), metrics: promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}), components: d.Components, degraded: d.Degraded}
+	d.Registry.MustRegister(components{d.Components, d.Degraded})
 	h.mux.HandleFunc("GET /status/live", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "live") })
 	h.mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !h.ready.Load() {

@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,6 +37,17 @@ func TestPagesOfHealthAgree(t *testing.T) {
 		h.Actuator("").ServeHTTP(actuator, httptest.NewRequest("GET", "/actuator/health", nil))
 		if plain.Code != tc.status || actuator.Code != tc.status || !strings.Contains(actuator.Body.String(), tc.shown) {
 			t.Errorf("%v, %v: %d and %d, %s; want %d and %s", tc.ready, tc.database, plain.Code, actuator.Code, actuator.Body, tc.status, tc.shown)
+		}
+		metrics := httptest.NewRecorder()
+		h.ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+		for name, err := range map[string]error{"cluster": ready, "db": database} {
+			up := 1
+			if err != nil {
+				up = 0
+			}
+			if want := fmt.Sprintf("sluice_component_up{component=%q} %d\n", name, up); !strings.Contains(metrics.Body.String(), want) {
+				t.Errorf("%v, %v: the metrics lack %q:\n%s", tc.ready, tc.database, want, metrics.Body)
+			}
 		}
 		if database != nil && !strings.Contains(plain.Body.String(), database.Error()) {
 			t.Errorf("/status/ready does not say what is away: %s", plain.Body)

@@ -3,14 +3,11 @@ package segment
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -140,54 +137,9 @@ func Damage(err error, path string, off int64) error {
 	return Corrupt.Wrap(err, "segment %s is damaged at byte %d", filepath.Base(path), off)
 }
 
-// Free returns how many bytes the file system of dir has left for this process.
-func Free(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil
-}
-
 func diskError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
 		return DiskFull.Wrap(err, "the disk is full: nothing was written")
 	}
 	return Broken.Wrap(err, "the disk did not take the write")
-}
-
-// Guard refuses writes before the disk is so full that the indexes beside the segments
-// could no longer be kept. It asks the file system every hundred milliseconds, and when
-// what was taken since may have reached the reserve.
-type Guard struct {
-	dir     string
-	reserve int64
-	now     func() time.Time
-	checked atomic.Int64 // unix nanoseconds
-	left    atomic.Int64 // bytes above the reserve, as far as known
-}
-
-// NewGuard watches the file system of dir; reserve is how many bytes must stay free.
-func NewGuard(dir string, reserve int64, now func() time.Time) *Guard {
-	return &Guard{dir: dir, reserve: reserve, now: now}
-}
-
-// Check returns DiskFull while less than the reserve is free.
-func (g *Guard) Check() error { return g.Take(0) }
-
-// Take announces a write of n bytes; DiskFull if it would reach into the reserve.
-func (g *Guard) Take(n int64) error {
-	now := g.now().UnixNano()
-	if left := g.left.Add(-n); left < 0 || now-g.checked.Load() > int64(100*time.Millisecond) {
-		free, err := Free(g.dir)
-		if err != nil {
-			return Broken.Wrap(err, "the disk does not answer")
-		}
-		g.checked.Store(now)
-		g.left.Store(free - g.reserve - n)
-		if free-g.reserve < n || free < g.reserve {
-			return DiskFull.New("the disk is full: less than %d MiB would be left, and nothing was written", g.reserve>>20)
-		}
-	}
-	return nil
 }

@@ -86,7 +86,7 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	b.Service, err = objects.New(b.cfg, objects.Deps{Store: b.store, Index: b.index, Auth: anyone{}, Keys: b.keys, Clock: clock.System{},
-		Log: slog.New(slog.DiscardHandler), Guard: segment.NewGuard(b.dir, 0, time.Now)})
+		Log: slog.New(slog.DiscardHandler), Guard: segment.NewGuard(b.dir, 0, time.Now, slog.New(slog.DiscardHandler))})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	b.Service, err = streams.New(b.cfg, streams.Deps{Store: b.store, Auth: anyone{}, Keys: b.keys, Clock: b.clock,
-		Log: slog.New(slog.NewTextHandler(&b.logged, nil)), Guard: segment.NewGuard(b.dir, 0, b.clock.Now)})
+		Log: slog.New(slog.NewTextHandler(&b.logged, nil)), Guard: segment.NewGuard(b.dir, 0, b.clock.Now, slog.New(slog.DiscardHandler))})
 	if err != nil {
 		b.t.Fatal(err)
 	}
