@@ -15,7 +15,7 @@ import (
 // Two of three nodes may fall: nothing that was acknowledged is lost, no client sees more than
 // one failed request, and the nodes come back.
 func TestTwoOfThreeNodesMayFall(t *testing.T) {
-	for name, balance := range map[string]func(*site){"behind HAProxy": (*site).haproxy, "behind the gate": (*site).gate} {
+	for name, balance := range map[string]func(*site){"behind HAProxy": (*site).haproxy, "behind the gateway": (*site).gate} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, dbtest.Postgres(t), "", balance)
 			s.serve()

@@ -380,7 +380,7 @@ func TestAdminChangesUnderTraffic(t *testing.T) {
 	}
 }
 
-// ask sends a GET through the gate and returns its status.
+// ask sends a GET through the gateway and returns its status.
 func ask(t *testing.T, n *plat.Node, path, key string) int {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.Endpoints.Proxy+path, nil)
 	if err != nil {

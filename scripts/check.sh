@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The gate before a change lands: formatting, vet, staticcheck, house rules.
+# What must pass before a change lands: formatting, vet, staticcheck, house rules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bad=$(gofmt -l cmd internal bench acceptance 2>/dev/null || true)

@@ -69,14 +69,14 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.api = newClients(d.node)
-	d.note("ready in %s; AWS APIs at %s, the gate at %s", d.node.took.Round(time.Millisecond), d.node.endpoints.AWS, d.node.endpoints.Proxy)
+	d.note("ready in %s; AWS APIs at %s, the gateway at %s", d.node.took.Round(time.Millisecond), d.node.endpoints.AWS, d.node.endpoints.Proxy)
 
-	d.say("2. Keys, storage, streams, the gate, identities")
+	d.say("2. Keys, storage, streams, the gateway, identities")
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
 
-	d.say("3. Events through the gate (%d flights, and some that must be refused)", d.Events)
+	d.say("3. Events through the gateway (%d flights, and some that must be refused)", d.Events)
 	if err := d.refusals(ctx); err != nil {
 		return err
 	}

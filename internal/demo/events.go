@@ -74,7 +74,7 @@ func appendEvent(b *bytes.Buffer, id string, row []string) {
 	b.WriteString("}\n")
 }
 
-// postBody sends events to the gate.
+// postBody sends events to the gateway.
 func (d *demo) postBody(ctx context.Context, key string, body []byte) (status int, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.api.proxy+"/departures", bytes.NewReader(body))
 	if err != nil {
@@ -93,7 +93,7 @@ func (d *demo) postBody(ctx context.Context, key string, body []byte) (status in
 	return res.StatusCode, string(raw), err
 }
 
-// refusals sends what the gate must not take. What the trial consumer may send within its
+// refusals sends what the gateway must not take. What the trial consumer may send within its
 // limit is an unknown carrier, so that none of this becomes an event.
 func (d *demo) refusals(ctx context.Context) error {
 	rows, err := readFlights()

@@ -114,7 +114,7 @@ func (d *demo) storage(ctx context.Context) error {
 	return nil
 }
 
-// The keys that consumers of the gate present.
+// The keys that consumers of the gateway present.
 const (
 	goodKey    = "demo-airport-key"
 	limitedKey = "demo-trial-key"

@@ -280,7 +280,7 @@ func (d *demo) latency(ctx context.Context, s *sent, seen map[string]time.Time) 
 		return errors.New("no event was seen to become queryable")
 	}
 	sort.Slice(waits, func(i, j int) bool { return waits[i] < waits[j] })
-	d.note("%.0f events/s through the gate; from accepted to queryable p50 %s, p99 %s", float64(len(s.acked))/(s.took-s.down).Seconds(),
+	d.note("%.0f events/s through the gateway; from accepted to queryable p50 %s, p99 %s", float64(len(s.acked))/(s.took-s.down).Seconds(),
 		waits[len(waits)/2].Round(time.Millisecond), waits[len(waits)*99/100].Round(time.Millisecond))
 	return nil
 }

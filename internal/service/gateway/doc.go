@@ -1,4 +1,4 @@
-// Package gateway is the gate: the entities of Kong's data model, the router and the
+// Package gateway holds the entities of Kong's data model, the router and the
 // plugin chains compiled from them, and the Exchange that plugins see.
 //
 // Words: an entity is a collection of records described by a schema (package schema);
