@@ -69,6 +69,10 @@ func (w *rewriter) castPair(i int) {
 	}
 	literal := w.tokens[from]
 	start := operandStart(w.tokens, i)
+	if start == tooLong {
+		w.err = tooComplex(w.tokens[i])
+		return
+	}
 	first, last := w.tokens[f.begin], w.tokens[f.end-1]
 	switch f.name {
 	case "numeric":
@@ -90,14 +94,12 @@ func (w *rewriter) castCall(i int) {
 	if end >= len(w.tokens) {
 		return
 	}
-	as, depth := -1, 0
-	for j := i + 1; j < end; j++ {
+	as := -1
+	for j := i + 2; j < end; j++ {
 		switch t := w.tokens[j]; {
 		case t.is("("):
-			depth++
-		case t.is(")"):
-			depth--
-		case t.is("as") && depth == 1:
+			j = closing(w.tokens, j)
+		case t.is("as"):
 			as = j
 		}
 	}

@@ -17,42 +17,32 @@ func isPair(tokens []token, i int, symbol string) bool {
 }
 
 // opening returns the index of the parenthesis or bracket that closes at i, -1 where there is none.
-func opening(tokens []token, i int) int {
-	depth := 0
-	for ; i >= 0; i-- {
-		switch {
-		case tokens[i].is(")"), tokens[i].is("]"):
-			depth++
-		case tokens[i].is("("), tokens[i].is("["):
-			if depth--; depth == 0 {
-				return i
-			}
-		}
-	}
-	return -1
-}
+func opening(tokens []token, i int) int { return tokens[i].mate }
 
 // closing returns the index of what closes the parenthesis, bracket or CASE at i, or the
 // number of tokens.
 func closing(tokens []token, i int) int {
-	depth := 0
-	for ; i < len(tokens); i++ {
-		switch {
-		case tokens[i].is("("), tokens[i].is("["), tokens[i].is("case"):
-			depth++
-		case tokens[i].is(")"), tokens[i].is("]"), tokens[i].is("end"):
-			if depth--; depth == 0 {
-				return i
-			}
-		}
+	if i >= len(tokens) || tokens[i].mate < i {
+		return len(tokens)
 	}
-	return i
+	return tokens[i].mate
 }
 
+// maxOperand bounds the casts, subscripts and operators of one operand. The engine's own
+// bound on the depth of an expression is as high.
+const maxOperand = 1000
+
+// tooLong is the start of an operand that is longer.
+const tooLong = -2
+
 // operandStart returns the index of the first token of the operand that ends before i,
-// where a :: stands; -1 where it cannot be told.
+// where a :: stands; -1 where it cannot be told, and tooLong.
 func operandStart(tokens []token, i int) int {
+	parts := 0
 	for j := i - 1; j >= 0; {
+		if parts++; parts > maxOperand {
+			return tooLong
+		}
 		t := tokens[j]
 		switch {
 		case t.is("]"):
@@ -71,16 +61,7 @@ func operandStart(tokens []token, i int) int {
 				j--
 			}
 		case t.is("end"):
-			depth := 0
-			for ; j >= 0; j-- {
-				if tokens[j].is("end") {
-					depth++
-				} else if tokens[j].is("case") {
-					if depth--; depth == 0 {
-						break
-					}
-				}
-			}
+			j = opening(tokens, j)
 		case t.kind == tokenString:
 			if j > 0 && tokens[j-1].kind == tokenWord && slices.Contains(typeWords, tokens[j-1].text) {
 				j--
@@ -96,6 +77,9 @@ func operandStart(tokens []token, i int) int {
 			return -1
 		}
 		for j >= 2 && tokens[j-1].is(".") {
+			if parts++; parts > maxOperand {
+				return tooLong
+			}
 			j -= 2
 		}
 		if !isPair(tokens, j-2, ":") {
@@ -107,9 +91,12 @@ func operandStart(tokens []token, i int) int {
 }
 
 // operandEnd returns the index behind the operand that begins at i, taking in operators
-// that bind tighter than LIKE.
+// that bind tighter than LIKE; tooLong where there are too many.
 func operandEnd(tokens []token, i int) int {
-	for i < len(tokens) {
+	for parts := 0; i < len(tokens); parts++ {
+		if parts > maxOperand {
+			return tooLong
+		}
 		for i < len(tokens) && (tokens[i].is("-") || tokens[i].is("+") || tokens[i].is("~")) {
 			i++
 		}

@@ -9,6 +9,10 @@ func (w *rewriter) like(i int) {
 		return
 	}
 	end := operandEnd(w.tokens, i)
+	if end == tooLong {
+		w.err = tooComplex(w.tokens[i])
+		return
+	}
 	if end == i {
 		return
 	}
@@ -28,6 +32,9 @@ func (w *rewriter) like(i int) {
 // it for. i is the token behind TO.
 func (w *rewriter) similar(i int) error {
 	end := operandEnd(w.tokens, i)
+	if end == tooLong {
+		return tooComplex(w.tokens[i])
+	}
 	if i >= len(w.tokens) || end == i {
 		return nil
 	}

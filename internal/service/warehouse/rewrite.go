@@ -91,6 +91,13 @@ type rewriter struct {
 	edits  []edit
 	args   []wire.Parameter
 	reader pgtext.Reader
+	err    error        // ends the rewriting
+	free   map[int]bool // bytes where a type became freeNumeric
+}
+
+// tooComplex is the error of a statement whose operand at t is too long.
+func tooComplex(t token) error {
+	return ProgramLimitExceeded.at(t.start+1, "an expression has more than %d casts, subscripts or operators in a row", maxOperand)
 }
 
 func (w *rewriter) replace(start, end int, text string) {
@@ -116,6 +123,9 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 	replace := func(t token, text string) { w.replace(t.start, t.end, text) }
 	next := func(i int, what string) bool { return i >= 0 && i < len(tokens) && tokens[i].is(what) }
 	for i, t := range tokens {
+		if w.err != nil {
+			return rewritten{}, w.err
+		}
 		switch {
 		case t.kind == tokenParameter:
 			n := 0
@@ -201,19 +211,19 @@ func rewrite(sql string, d dialect) (rewritten, error) {
 		case t.text == "information_schema" && next(i+1, "."):
 			replace(t, informationSchema)
 		case t.text == "operator" && next(i+1, "(") && next(i+2, "pg_catalog") && next(i+3, "."):
-			for j := i + 4; j < len(tokens); j++ {
-				if tokens[j].is(")") {
-					w.replace(t.start, t.end, "")
-					w.replace(tokens[i+1].start, tokens[i+4].start, "")
-					w.replace(tokens[j].start, tokens[j].end, "")
-					break
-				}
+			if j := closing(tokens, i+1); j < len(tokens) && j > i+4 {
+				w.replace(t.start, t.end, "")
+				w.replace(tokens[i+1].start, tokens[i+4].start, "")
+				w.replace(tokens[j].start, tokens[j].end, "")
 			}
 		case t.text == "collate" && next(i+1, "pg_catalog") && next(i+2, ".") && i+3 < len(tokens):
 			w.replace(t.start, tokens[i+3].end, "")
 		case (t.text == "regclass" || t.text == "regtype" || t.text == "regproc" || t.text == "regnamespace" || t.text == "name") && i > 1 && castBefore(tokens, i):
 			replace(t, "text")
 		}
+	}
+	if w.err != nil {
+		return rewritten{}, w.err
 	}
 	w.series()
 	out := apply(sql, withoutOverlap(w.edits))
@@ -232,15 +242,16 @@ func (w *rewriter) substring(i int) {
 
 // overlay rewrites OVERLAY(x PLACING y FROM n FOR m) to a call.
 func (w *rewriter) overlay(i int) {
-	depth, end := 0, closing(w.tokens, i+1)
+	end := closing(w.tokens, i+1)
 	w.replace(w.tokens[i].start, w.tokens[i].end, "sluice_overlay")
-	for _, t := range w.tokens[i+1 : end] {
-		switch {
+	if end == len(w.tokens) {
+		return // a syntax error
+	}
+	for j := i + 2; j < end; j++ {
+		switch t := w.tokens[j]; {
 		case t.is("("):
-			depth++
-		case t.is(")"):
-			depth--
-		case depth == 1 && (t.is("placing") || t.is("from") || t.is("for")):
+			j = closing(w.tokens, j)
+		case (t.is("placing") || t.is("from") || t.is("for")):
 			w.replace(t.start, t.end, ",")
 		}
 	}
@@ -300,18 +311,16 @@ func topAt(tokens []token, i int) int {
 
 // rewriteTop moves TOP n to a LIMIT at the end of its SELECT.
 func rewriteTop(tokens []token, top, length int) ([]edit, error) {
-	end, depth := length, 0
+	end := length
 scan:
-	for _, t := range tokens[top+2:] {
-		switch {
+	for j := top + 2; j < len(tokens); j++ {
+		switch t := tokens[j]; {
 		case t.is("("):
-			depth++
-		case t.is(")"):
-			if depth--; depth < 0 {
-				end = t.start
-				break scan
-			}
-		case depth == 0 && (t.is("union") || t.is("intersect") || t.is("except")):
+			j = closing(tokens, j)
+		case t.is(")"), t.is("select"): // the latter is a syntax error
+			end = t.start
+			break scan
+		case (t.is("union") || t.is("intersect") || t.is("except")):
 			return nil, FeatureNotSupported.at(tokens[top].start+1, "TOP in a part of %s is not supported", strings.ToUpper(t.text)).hint("Put the part in parentheses.")
 		}
 	}

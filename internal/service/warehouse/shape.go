@@ -77,8 +77,15 @@ func (w *rewriter) shapeOf(start, end int) shape {
 	for i := start; i < end; i++ {
 		var f typeForm
 		switch {
-		case isPair(w.tokens, i, ":") && operandStart(w.tokens, i) == start:
-			f = typeAt(w.tokens, i+2)
+		case isPair(w.tokens, i, ":"):
+			switch operandStart(w.tokens, i) {
+			case start:
+				f = typeAt(w.tokens, i+2)
+			case tooLong:
+				return shape{} // the engine refuses it
+			default:
+				continue
+			}
 		case i == start && w.tokens[i].is("cast") && i+1 < end && w.tokens[i+1].is("("):
 			last := closing(w.tokens, i+1)
 			as := last - 1
@@ -111,12 +118,15 @@ func (w *rewriter) shapeOf(start, end int) shape {
 
 // isFree reports whether the type's name was rewritten to the numeric of unknown digits.
 func (w *rewriter) isFree(f typeForm) bool {
-	for _, e := range w.edits {
-		if e.start == w.tokens[f.begin].start && e.text == freeNumeric {
-			return true
+	if w.free == nil {
+		w.free = map[int]bool{}
+		for _, e := range w.edits {
+			if e.text == freeNumeric {
+				w.free[e.start] = true
+			}
 		}
 	}
-	return false
+	return w.free[w.tokens[f.begin].start]
 }
 
 // describeShapes leaves out of the columns what their shapes do not keep.

@@ -22,6 +22,7 @@ type token struct {
 	kind       tokenKind
 	text       string
 	start, end int // bytes
+	mate       int // index of what closes or opens a parenthesis, bracket or CASE; -1 where nothing does
 }
 
 // is reports whether the token is the unquoted word or the symbol s.
@@ -58,48 +59,75 @@ func lex(sql string) ([]token, error) {
 			if end < 0 {
 				return nil, SyntaxError.at(start+1, "unterminated quoted string")
 			}
-			out, i = append(out, token{tokenString, value, start, end}), end
+			out, i = append(out, token{tokenString, value, start, end, 0}), end
 		case (c == 'e' || c == 'E') && i+1 < len(sql) && sql[i+1] == '\'':
 			value, end := quoted(sql, i+1, '\'', true)
 			if end < 0 {
 				return nil, SyntaxError.at(start+1, "unterminated quoted string")
 			}
-			out, i = append(out, token{tokenString, value, start, end}), end
+			out, i = append(out, token{tokenString, value, start, end, 0}), end
 		case c == '"':
 			value, end := quoted(sql, i, '"', false)
 			if end < 0 || value == "" {
 				return nil, SyntaxError.at(start+1, "a quoted name is empty or not ended")
 			}
-			out, i = append(out, token{tokenQuoted, value, start, end}), end
+			out, i = append(out, token{tokenQuoted, value, start, end, 0}), end
 		case c == '$' && i+1 < len(sql) && digit(sql[i+1]):
 			for i++; i < len(sql) && digit(sql[i]); i++ {
 			}
-			out = append(out, token{tokenParameter, sql[start+1 : i], start, i})
+			out = append(out, token{tokenParameter, sql[start+1 : i], start, i, 0})
 		case c == '$':
 			value, end := dollarQuoted(sql, i)
 			if end < 0 {
 				return nil, SyntaxError.at(start+1, "unterminated dollar-quoted string")
 			}
 			if end > 0 {
-				out, i = append(out, token{tokenString, value, start, end}), end
+				out, i = append(out, token{tokenString, value, start, end, 0}), end
 				break
 			}
 			i++
-			out = append(out, token{tokenSymbol, "$", start, i})
+			out = append(out, token{tokenSymbol, "$", start, i, 0})
 		case digit(c) || c == '.' && i+1 < len(sql) && digit(sql[i+1]):
 			i = number(sql, i)
-			out = append(out, token{tokenNumber, sql[start:i], start, i})
+			out = append(out, token{tokenNumber, sql[start:i], start, i, 0})
 		case letter(c):
 			for i++; i < len(sql) && (letter(sql[i]) || digit(sql[i]) || sql[i] == '$'); i++ {
 			}
-			out = append(out, token{tokenWord, strings.ToLower(sql[start:i]), start, i})
+			out = append(out, token{tokenWord, strings.ToLower(sql[start:i]), start, i, 0})
 		default:
 			_, n := utf8.DecodeRuneInString(sql[i:])
 			i += n
-			out = append(out, token{tokenSymbol, sql[start:i], start, i})
+			out = append(out, token{tokenSymbol, sql[start:i], start, i, 0})
 		}
 	}
+	pair(out)
 	return out, nil
+}
+
+// pair finds what belongs together once: a search for each would take a time that grows with
+// the square of the statement's size, and no time-out ends it.
+func pair(tokens []token) {
+	var open []int
+	for i := range tokens {
+		t := &tokens[i]
+		t.mate = -1
+		switch {
+		case t.is("("), t.is("["), t.is("case"):
+			open = append(open, i)
+			continue
+		case t.is(")"), t.is("]"):
+			for len(open) > 0 && tokens[open[len(open)-1]].is("case") { // END is missing
+				open = open[:len(open)-1]
+			}
+		case t.is("end") && len(open) > 0 && tokens[open[len(open)-1]].is("case"):
+		default:
+			continue
+		}
+		if n := len(open); n > 0 {
+			t.mate, tokens[open[n-1]].mate = open[n-1], i
+			open = open[:n-1]
+		}
+	}
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }

@@ -12,13 +12,19 @@ type Interval struct {
 	Micros       int64
 }
 
-// sum gathers an interval's parts.
-type sum struct {
+// unit is so many months, days or microseconds.
+type unit struct {
 	months, days, micros float64
 }
 
-// units by their names, singular; each is so many months, days or microseconds.
-var units = map[string]sum{
+// sum gathers an interval's parts.
+type sum struct {
+	unit
+	clock int64 // microseconds of H:MM:SS, which a float would round beyond 285 years
+}
+
+// units by their names, singular.
+var units = map[string]unit{
 	"us": {0, 0, 1}, "usec": {0, 0, 1}, "microsecond": {0, 0, 1}, "usecond": {0, 0, 1},
 	"ms": {0, 0, 1000}, "msec": {0, 0, 1000}, "millisecond": {0, 0, 1000}, "msecond": {0, 0, 1000},
 	"s": {0, 0, secondMicros}, "sec": {0, 0, secondMicros}, "second": {0, 0, secondMicros},
@@ -46,16 +52,27 @@ func ParseInterval(s string) (Interval, error) {
 	if !ok {
 		return Interval{}, invalid("interval", s)
 	}
+	micros := int64(0)
+	if math.Abs(total.micros) < math.MaxInt64 {
+		micros = int64(math.RoundToEven(total.micros))
+		if sum := micros + total.clock; (sum > micros) == (total.clock > 0) { // else it has wrapped
+			micros = sum
+		} else {
+			total.micros = math.Inf(1)
+		}
+	}
 	if math.Abs(total.months) > math.MaxInt32 || math.Abs(total.days) > math.MaxInt32 || math.Abs(total.micros) >= math.MaxInt64 {
 		return Interval{}, &Error{Message: "interval field value out of range: \"" + s + "\"", Range: true}
 	}
-	return Interval{int32(total.months), int32(total.days), int64(math.RoundToEven(total.micros))}, nil
+	return Interval{int32(total.months), int32(total.days), micros}, nil
 }
 
-func (t *sum) negate() { t.months, t.days, t.micros = -t.months, -t.days, -t.micros }
+func (t *sum) negate() {
+	t.months, t.days, t.micros, t.clock = -t.months, -t.days, -t.micros, -t.clock
+}
 
 // add takes n of a unit; a fraction of a month goes into days, of a day into time.
-func (t *sum) add(n float64, unit sum) {
+func (t *sum) add(n float64, unit unit) {
 	whole, fraction := math.Modf(n)
 	switch {
 	case unit.months >= 12:
@@ -95,7 +112,10 @@ func (t *sum) verbose(s string) bool {
 			if !ok {
 				return false
 			}
-			t.micros += micros
+			if t.clock != 0 { // PostgreSQL takes one
+				return false
+			}
+			t.clock = micros
 			continue
 		}
 		sign := strings.TrimLeft(word, "+-")
@@ -157,8 +177,8 @@ func tokens(s string) []string {
 }
 
 // span reads [-]H:MM[:SS[.ff]], where the hours have no limit.
-func span(s string) (float64, bool) {
-	sign := 1.0
+func span(s string) (int64, bool) {
+	sign := int64(1)
 	if s[0] == '-' || s[0] == '+' {
 		if s[0] == '-' {
 			sign = -1
@@ -174,13 +194,13 @@ func span(s string) (float64, bool) {
 	if dotted && len(parts) == 2 {
 		parts = append([]string{"0"}, parts...)
 	}
-	micros, unit := 0.0, 3600.0*secondMicros
+	micros, unit := int64(0), int64(3600*secondMicros)
 	for i, p := range parts {
-		n, ok := number(p)
-		if !ok || i > 0 && n > 59 {
+		n, err := strconv.ParseUint(p, 10, 32) // the largest interval has 2562047788 hours
+		if err != nil || i > 0 && n > 59 || i == 0 && int64(n) > math.MaxInt64/unit {
 			return 0, false
 		}
-		micros += float64(n) * unit
+		micros += int64(n) * unit
 		unit /= 60
 	}
 	if dotted && fraction != "" {
@@ -188,15 +208,15 @@ func span(s string) (float64, bool) {
 		if !ok {
 			return 0, false
 		}
-		micros += float64(f)
+		micros += int64(f)
 	}
-	return sign * micros, true
+	return sign * micros, micros >= 0 // else it has wrapped
 }
 
 // iso reads what follows the P of ISO 8601.
 func (t *sum) iso(s string) bool {
 	date, clock, _ := strings.Cut(s, "t")
-	read := func(s string, units map[byte]sum) bool {
+	read := func(s string, units map[byte]unit) bool {
 		for s != "" {
 			at := strings.IndexFunc(s, func(c rune) bool { return 'a' <= c && c <= 'z' })
 			if at <= 0 {
@@ -213,6 +233,6 @@ func (t *sum) iso(s string) bool {
 		return true
 	}
 	return (date != "" || clock != "") &&
-		read(date, map[byte]sum{'y': units["year"], 'm': units["month"], 'w': units["week"], 'd': units["day"]}) &&
-		read(clock, map[byte]sum{'h': units["hour"], 'm': units["minute"], 's': units["second"]})
+		read(date, map[byte]unit{'y': units["year"], 'm': units["month"], 'w': units["week"], 'd': units["day"]}) &&
+		read(clock, map[byte]unit{'h': units["hour"], 'm': units["minute"], 's': units["second"]})
 }

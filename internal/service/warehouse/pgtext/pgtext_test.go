@@ -44,3 +44,28 @@ func FuzzRead(f *testing.F) {
 		_, _ = pgtext.Bytes([]byte(s))
 	})
 }
+
+// Long spans of time are exact, and as long as what is written for them.
+func TestLongIntervals(t *testing.T) {
+	for text, want := range map[string]string{
+		"7000000000000":             "1944444444:26:40",
+		"1944444444:26:40":          "1944444444:26:40",
+		"2562047788:00:54.775807":   "2562047788:00:54.775807",
+		"-2562047788:00:54.775807":  "-2562047788:00:54.775807",
+		"3000000:00:00.000001":      "3000000:00:00.000001",
+		"1 day -3000000:00:00.5":    "1 day -3000000:00:00.5",
+		"3000000:00:00.000001 ago":  "-3000000:00:00.000001",
+		"2562047788:00:54.775808":   "",
+		"99999999999999999999:00":   "",
+		"2562047788:00:54 1 second": "",
+	} {
+		v, err := pgtext.ParseInterval(text)
+		got := ""
+		if err == nil {
+			got = string(pgtext.AppendInterval(nil, v.Months, v.Days, v.Micros))
+		}
+		if got != want {
+			t.Errorf("%s is %q (%v), want %q", text, got, err, want)
+		}
+	}
+}
