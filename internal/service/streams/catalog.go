@@ -37,7 +37,9 @@ func readCatalog(dir string) (list []listed, err error) {
 		return nil, nil // of a version before
 	}
 	if err == nil {
-		err = json.Unmarshal(raw, &list)
+		if err = json.Unmarshal(raw, &list); err != nil {
+			return nil, fmt.Errorf("streams: %s is damaged (%w): restore it from a backup of the data directory, or remove it and start again; then nothing notices a segment that is missing", filepath.Join(dir, catalogFile), err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("streams: reading %s: %w", filepath.Join(dir, catalogFile), err)

@@ -113,3 +113,31 @@ func TestLostSegments(t *testing.T) {
 		})
 	}
 }
+
+// A catalog that is damaged says what to do: its segments are whole, and without it the shard
+// works.
+func TestDamagedCatalog(t *testing.T) {
+	b := newBench(t)
+	b.create("s", 1)
+	b.put("s", "k", []byte("value 0"))
+	path := filepath.Join(filepath.Dir(b.files("s", 0)[0]), "segments.json")
+	b.close()
+	if err := os.WriteFile(path, []byte(`[{"base":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	_, err := b.readFrom("s", 0, streams.Oldest, 0, time.Time{})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "restore it from a backup") || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("reading: %v; want an error that names %s and what to do", err, path)
+	}
+	b.close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	got, err := b.readFrom("s", 0, streams.Oldest, 0, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkValues(t, got, 0, 1)
+}
