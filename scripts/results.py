@@ -111,15 +111,22 @@ for r in lines:
 titles = {
     "collector": "Collector: events durable before the answer",
     "records": "PutRecords: 500 × 1 KiB a call, durable",
+    "puts": "S3: puts of 4 KiB to 1 MiB, 16 clients",
     "sql": "SQL: count, sum, group by over gzip CSV in the bucket",
     "start": "Start and memory",
     "routes": "Ten thousand routes, consumers and keys",
+}
+notes = {
+    "puts": "Each figure is the median of the rounds. Clients, servers and busy loops shared the processors. What a put waits for under contention, and\n"
+    "which designs were tried, is in [decision 4](../docs/decisions/0004-segments.md).",
 }
 for bench, title in titles.items():
     rows = [r for r in lines if r.get("bench") == bench]
     if not rows:
         continue
     print(f"\n## {title}\n")
+    if bench in notes:
+        print(notes[bench] + "\n")
     print("| figure | value | bar |\n|---|---|---|")
     for r in rows:
         bar = ""

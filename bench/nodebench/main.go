@@ -3,6 +3,7 @@
 //
 //	collector  events through the gate, against the same node's plain proxy (wrk)
 //	records    PutRecords of 500 × 1 KiB, against fio writing as much before each fdatasync
+//	puts       S3 puts of 4 KiB to 1 MiB alone and beside busy loops, beside VersityGW if it is installed
 //	sql        count/sum/group by over gzip CSV, against DuckDB's own reader on the clear files
 //	start      time to ready after a clean stop and after SIGKILL, and idle memory
 //	routes     memory of 10,000 routes, consumers and keys, and latency while routes change
@@ -40,7 +41,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "length of one measurement")
 	flag.IntVar(&o.sqlMB, "sql-mb", 200, "MiB of gzip CSV for the SQL measurement")
 	flag.IntVar(&o.logMB, "log-mb", 1024, "MiB in the log for the start after SIGKILL")
-	only := flag.String("only", "", "comma-separated: collector,records,sql,start,routes")
+	only := flag.String("only", "", "comma-separated: collector,records,puts,sql,start,routes")
 	flag.Parse()
 	if err := run(context.Background(), o, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "nodebench:", err)
@@ -61,7 +62,7 @@ func run(ctx context.Context, o options, only string) (err error) {
 	for _, b := range []struct {
 		name string
 		run  func(context.Context, options) error
-	}{{"collector", benchCollector}, {"records", benchRecords}, {"sql", benchSQL}, {"start", benchStart}, {"routes", benchRoutes}} {
+	}{{"collector", benchCollector}, {"records", benchRecords}, {"puts", benchPuts}, {"sql", benchSQL}, {"start", benchStart}, {"routes", benchRoutes}} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
 			continue
 		}

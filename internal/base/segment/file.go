@@ -27,11 +27,25 @@ type File struct {
 	size int64 // what is written
 	room int64 // what is allocated
 	step int64
+	new  bool // its name is not durable yet
 }
 
 // Create makes a new segment with the owner's meta. The file's name is durable on return.
 // What is allocated ahead doubles with the size up to step bytes; 16 MiB if zero.
 func Create(path string, meta []byte, step int64) (*File, error) {
+	w, err := CreateUnsynced(path, meta, step)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Sync(); err != nil {
+		return nil, errors.Join(err, w.Discard())
+	}
+	return w, nil
+}
+
+// CreateUnsynced is Create for a segment that nothing refers to before Sync or Finish, which
+// make its name durable too: a crash before them may leave a file without a header, or none.
+func CreateUnsynced(path string, meta []byte, step int64) (*File, error) {
 	if step == 0 {
 		step = preallocate
 	}
@@ -39,20 +53,15 @@ func Create(path string, meta []byte, step int64) (*File, error) {
 	if err != nil {
 		return nil, diskError(err)
 	}
-	w := &File{f: f, path: path, step: step}
+	w := &File{f: f, path: path, step: step, new: true}
 	head := make([]byte, 0, 16+len(meta)+4)
 	head = append(head, magic...)
 	head = binary.BigEndian.AppendUint32(head, version)
 	head = binary.BigEndian.AppendUint32(head, uint32(len(meta)))
 	head = append(head, meta...)
 	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	if _, err = w.Append(head); err == nil {
-		if err = w.Sync(); err == nil {
-			err = SyncDir(filepath.Dir(path))
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	if _, err := w.Append(head); err != nil {
+		return nil, errors.Join(err, w.Discard())
 	}
 	return w, nil
 }
@@ -79,6 +88,17 @@ func (w *File) Sync() error {
 	if err := syscall.Fdatasync(int(w.f.Fd())); err != nil {
 		return diskError(err)
 	}
+	return w.syncName()
+}
+
+func (w *File) syncName() error {
+	if !w.new {
+		return nil
+	}
+	if err := SyncDir(filepath.Dir(w.path)); err != nil {
+		return err
+	}
+	w.new = false
 	return nil
 }
 
@@ -94,7 +114,7 @@ func (w *File) Size() int64 { return w.size }
 // Finish gives back what was allocated and not used, makes everything durable and closes.
 func (w *File) Finish() error {
 	err := w.f.Truncate(w.size)
-	return errors.Join(err, w.f.Sync(), w.f.Close())
+	return errors.Join(err, w.f.Sync(), w.syncName(), w.f.Close())
 }
 
 // Discard closes and removes the file.

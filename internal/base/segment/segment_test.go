@@ -121,3 +121,34 @@ func TestAppendsThatWaitShareACommit(t *testing.T) {
 		t.Fatalf("append after close: %v", err)
 	}
 }
+
+// A segment that was created without a sync is a segment like others when it is finished, and
+// leaves nothing when it is discarded.
+func TestUnsyncedSegmentIsFinishedOrDiscarded(t *testing.T) {
+	for _, end := range []func(*segment.File) error{(*segment.File).Finish, (*segment.File).Discard} {
+		path := filepath.Join(t.TempDir(), "1.seg")
+		w, err := segment.CreateUnsynced(path, []byte("meta"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := segment.NewKey([32]byte{1})
+		if _, err := w.Append(key.Append(nil, segment.Header{Count: 1}, nil, []byte("payload"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(w); err != nil {
+			t.Fatal(err)
+		}
+		f, meta, first, err := segment.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // discarded
+		}
+		if err != nil || string(meta) != "meta" {
+			t.Fatalf("meta %q, %v", meta, err)
+		}
+		_, frame, err := segment.ReadFrame(f, first, nil)
+		if clear, opened := key.Open(nil, frame, nil); err != nil || opened != nil || string(clear) != "payload" {
+			t.Errorf("%q, %v, %v", clear, err, opened)
+		}
+		_ = f.Close() // only read
+	}
+}

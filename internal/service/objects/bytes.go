@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/md5" //nolint:gosec // S3's ETag is an MD5; it protects nothing
@@ -245,6 +246,16 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 		if err != nil {
 			return fail(err)
 		}
+		if !done && own == nil { // a body of just the buffer's size is not larger than it
+			var next [1]byte
+			m, _, err := fill(body, next[:])
+			if err != nil {
+				return fail(err)
+			}
+			if done = m == 0; !done {
+				body = io.MultiReader(bytes.NewReader(next[:]), body)
+			}
+		}
 		if err := ctx.Err(); err != nil {
 			return fail(err)
 		}
@@ -265,7 +276,7 @@ func (l *bytesLog) write(ctx context.Context, dataKey [32]byte, body io.Reader, 
 				return fail(err)
 			}
 			w.part.Own, w.part.Segment = true, l.claim()
-			if own, err = segment.Create(l.path(w.part.Segment), nil, 0); err != nil {
+			if own, err = segment.CreateUnsynced(l.path(w.part.Segment), nil, 0); err != nil {
 				l.unpin(w.part)
 				return w, err
 			}

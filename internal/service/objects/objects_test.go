@@ -69,6 +69,20 @@ func TestEverySizeAndRange(t *testing.T) {
 	}
 }
 
+// A segment of its own costs a file and two syncs, so that only what is larger than the bound
+// has one: a body of just 1 MiB, a usual size, shares the common log's.
+func TestOnlyLargerBodiesHaveASegmentOfTheirOwn(t *testing.T) {
+	b := newBench(t)
+	for _, tc := range []struct{ size, files int }{{1, 1}, {1<<20 - 1, 1}, {1 << 20, 1}, {1<<20 + 1, 2}} {
+		if err := b.put(fmt.Sprint(tc.size), noise(1, tc.size)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(b.files()); got != tc.files {
+			t.Errorf("with %d bytes there are %d segments, want %d", tc.size, got, tc.files)
+		}
+	}
+}
+
 // Random calls, and the same calls of a map.
 func TestAgainstAMap(t *testing.T) {
 	b := newBench(t, func(c *objects.Config) { c.SegmentBytes = 1 << 20 })
