@@ -1,7 +1,7 @@
 // Command nodebench measures a whole node, the real program with durable acknowledgements,
 // against the peer or the limit of each path, in turns within one run:
 //
-//	collector  events through the gate, against the same node's plain proxy (wrk)
+//	collector  events through the gateway, against the same node's plain proxy (wrk)
 //	records    PutRecords of 500 × 1 KiB, against fio writing as much before each fdatasync
 //	puts       S3 puts of 4 KiB to 1 MiB alone and beside busy loops, beside VersityGW if it is installed
 //	sql        count/sum/group by over gzip CSV, against DuckDB's own reader on the clear files
