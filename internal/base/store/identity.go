@@ -95,26 +95,18 @@ func NoteDirectory(ctx context.Context, url, old, id string) (bool, error) {
 	if _, err := Identify(ctx, url, nil); err != nil { // there must be a row
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	dia, db, err := openURL(url, 1)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = db.Close() }() // all was committed
-	res, err := db.ExecContext(ctx, dia.rebind("UPDATE sluice_directory SET directory = ? WHERE id = 1 AND directory = ?"), id, old)
-	if err != nil {
-		return false, Unreachable.Wrap(err, "cannot note the data directory in the control store")
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return false, Unreachable.Wrap(err, "cannot note the data directory in the control store")
-	}
-	return n == 1 || old == id, nil // MySQL counts rows that changed
+	noted, err := replace(ctx, url, "UPDATE sluice_directory SET directory = ? WHERE id = 1 AND directory = ?", id, old, "cannot note the data directory in the control store")
+	return noted || err == nil && old == id, err // MySQL counts rows that changed
 }
 
 // ReplaceRoot puts a root key sealed anew in the place of old; false if another was there.
 func ReplaceRoot(ctx context.Context, url string, old, sealed []byte) (bool, error) {
+	return replace(ctx, url, "UPDATE sluice_cluster SET root = ? WHERE id = 1 AND root = ?", sealed, old, "cannot keep the root key in the control store")
+}
+
+// replace puts a value in the place of old by query, on a store that is not open; false if
+// another was there.
+func replace(ctx context.Context, url, query string, value, old any, failure string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	dia, db, err := openURL(url, 1)
@@ -122,13 +114,13 @@ func ReplaceRoot(ctx context.Context, url string, old, sealed []byte) (bool, err
 		return false, err
 	}
 	defer func() { _ = db.Close() }() // all was committed
-	res, err := db.ExecContext(ctx, dia.rebind("UPDATE sluice_cluster SET root = ? WHERE id = 1 AND root = ?"), sealed, old)
+	res, err := db.ExecContext(ctx, dia.rebind(query), value, old)
 	if err != nil {
-		return false, Unreachable.Wrap(err, "cannot keep the root key in the control store")
+		return false, Unreachable.Wrap(err, "%s", failure)
 	}
 	n, err := res.RowsAffected()
 	if err != nil {
-		return false, Unreachable.Wrap(err, "cannot keep the root key in the control store")
+		return false, Unreachable.Wrap(err, "%s", failure)
 	}
 	return n == 1, nil
 }
