@@ -86,7 +86,8 @@ func (s *site) gate() {
 
 // haproxy starts HAProxy as docs/cluster.md describes it: it asks the nodes whether they are
 // ready, and sends a request that a node did not take to another. Without "timeout check" a
-// node that takes longer than "inter" to say so would count as fallen, the last one too.
+// node that takes longer than "inter" to say so would count as fallen, the last one too. A
+// node's ports share one check: what one backend sees of a node is what the other sees.
 func (s *site) haproxy() {
 	s.t.Helper()
 	plat.Need(s.t, "haproxy")
@@ -105,7 +106,8 @@ func (s *site) haproxy() {
 	for i, name := range []string{"proxy", "admin"} {
 		fmt.Fprintf(&b, "frontend %s\n  bind %s\n  default_backend %s\nbackend %s\n  balance roundrobin\n", name, ports[i], name, name)
 		for j, h := range s.lan.Hosts {
-			fmt.Fprintf(&b, "  server %c %s:%d check port 8007 inter 1s fastinter 300ms fall 2 rise 1\n", 'a'+j, h.Address, []int{8000, 8001}[i])
+			fmt.Fprintf(&b, "  server %c %s:%d %s\n", 'a'+j, h.Address, []int{8000, 8001}[i],
+				[]string{"check port 8007 inter 1s fastinter 300ms fall 2 rise 1", fmt.Sprintf("track proxy/%c", 'a'+j)}[i])
 		}
 	}
 	config := filepath.Join(s.t.TempDir(), "haproxy.cfg")

@@ -42,6 +42,7 @@ type shard struct {
 	end      int64         // the next offset; everything below is durable
 	grown    chan struct{} // closed and replaced when end grows
 	gone     chan struct{} // closed when the shard is
+	closing  sync.Once
 
 	// Owned by the committer's goroutine.
 	active *segment.File
@@ -379,16 +380,19 @@ func (sh *shard) expire(ctx context.Context, before time.Time) error {
 	}
 }
 
-// close writes what is queued and closes the files.
+// close writes what is queued and closes the files. It returns when that is done, also when
+// another call does it.
 func (sh *shard) close() {
-	sh.commits.Close()
-	if sh.active != nil {
-		sh.finish()
-	}
-	close(sh.gone)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for _, lf := range sh.segments {
-		lf.close()
-	}
+	sh.closing.Do(func() {
+		sh.commits.Close()
+		if sh.active != nil {
+			sh.finish()
+		}
+		close(sh.gone)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		for _, lf := range sh.segments {
+			lf.close()
+		}
+	})
 }

@@ -186,17 +186,33 @@ func (s *Service) changed(snap *store.Snapshot, changes []store.Change) {
 		return
 	}
 	s.mu.Lock()
-	var gone []*shard
+	defer s.mu.Unlock()
 	for id, sh := range s.shards {
 		if _, _, ok := s.records.streams.Lookup(snap, "id", id.stream); !ok {
-			gone = append(gone, sh)
 			delete(s.shards, id)
+			s.ending[id] = sh
+			go sh.close() // it waits for the write under way
+		}
+	}
+}
+
+// remove deletes the directory of a stream that is gone, once nothing writes to it.
+func (s *Service) remove(stream string) error {
+	s.mu.Lock()
+	var open []*shard
+	for _, shards := range []map[shardID]*shard{s.shards, s.ending} {
+		for id, sh := range shards {
+			if id.stream == stream {
+				open = append(open, sh)
+				delete(shards, id)
+			}
 		}
 	}
 	s.mu.Unlock()
-	for _, sh := range gone {
-		go sh.close() // it waits for the write under way
+	for _, sh := range open {
+		sh.close()
 	}
+	return os.RemoveAll(filepath.Join(s.cfg.Dir, stream))
 }
 
 // Expire deletes what is past its retention, and the directories of deleted streams. Run
@@ -226,7 +242,7 @@ func (s *Service) Expire(ctx context.Context) error {
 			continue // not a stream's
 		}
 		if _, _, ok := s.records.streams.Lookup(s.deps.Store.Snapshot(), "id", e.Name()); !ok {
-			if err := os.RemoveAll(filepath.Join(s.cfg.Dir, e.Name())); err != nil {
+			if err := s.remove(e.Name()); err != nil {
 				errs = append(errs, err)
 			}
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +56,7 @@ type Service struct {
 
 	mu     sync.RWMutex
 	shards map[shardID]*shard // open ones
+	ending map[shardID]*shard // of deleted streams, until their directory is removed
 	closed bool
 }
 
@@ -76,7 +79,7 @@ func New(c Config, d Deps) (*Service, error) {
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = 64 << 20
 	}
-	s := &Service{cfg: c, deps: d, records: register(d.Store), shards: map[shardID]*shard{}}
+	s := &Service{cfg: c, deps: d, records: register(d.Store), shards: map[shardID]*shard{}, ending: map[shardID]*shard{}}
 	s.cancel = d.Store.Subscribe(s.changed)
 	return s, nil
 }
@@ -86,8 +89,9 @@ func (s *Service) Close() {
 	s.cancel()
 	s.mu.Lock()
 	s.closed = true
-	open := s.shards
-	s.shards = map[shardID]*shard{}
+	open := slices.AppendSeq(slices.Collect(maps.Values(s.shards)), maps.Values(s.ending))
+	clear(s.shards)
+	clear(s.ending)
 	s.mu.Unlock()
 	for _, sh := range open {
 		sh.close()
