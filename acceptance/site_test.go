@@ -86,7 +86,8 @@ func (s *site) gate() {
 
 // haproxy starts HAProxy as docs/cluster.md describes it: it asks the nodes whether they are
 // ready, and sends a request that a node did not take to another. Without "timeout check" a
-// node that takes longer than "inter" to say so would count as fallen, the last one too. A
+// node that takes longer than "inter" to say so would count as failed, the last one too.
+// Without "observe" two failed nodes use up a request's retries before a check finds them. A
 // node's ports share one check: what one backend sees of a node is what the other sees.
 func (s *site) haproxy() {
 	s.t.Helper()
@@ -101,20 +102,22 @@ func (s *site) haproxy() {
 		_ = ln.Close() // the load balancer takes it
 	}
 	var b strings.Builder
-	b.WriteString("global\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  timeout check 5s\n  retries 3\n  option redispatch 1\n" +
+	b.WriteString("global\n  maxconn 4000\n  log stdout format raw local0 notice\ndefaults\n  log global\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  timeout check 5s\n  retries 3\n  option redispatch 1\n" +
 		"  retry-on conn-failure empty-response response-timeout\n  option httpchk GET /status/ready\n")
 	for i, name := range []string{"proxy", "admin"} {
 		fmt.Fprintf(&b, "frontend %s\n  bind %s\n  default_backend %s\nbackend %s\n  balance roundrobin\n", name, ports[i], name, name)
 		for j, h := range s.lan.Hosts {
 			fmt.Fprintf(&b, "  server %c %s:%d %s\n", 'a'+j, h.Address, []int{8000, 8001}[i],
-				[]string{"check port 8007 inter 1s fastinter 300ms fall 2 rise 1", fmt.Sprintf("track proxy/%c", 'a'+j)}[i])
+				[]string{"check port 8007 inter 1s fastinter 300ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down", fmt.Sprintf("track proxy/%c", 'a'+j)}[i])
 		}
 	}
 	config := filepath.Join(s.t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(config, []byte(b.String()), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command("haproxy", "-db", "-q", "-f", config)
+	cmd := exec.Command("haproxy", "-db", "-f", config)
+	var log plat.Log // says which node was taken out, when and why
+	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -122,6 +125,9 @@ func (s *site) haproxy() {
 	s.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it has nothing to end
 		_ = cmd.Wait()
+		if s.t.Failed() {
+			s.t.Logf("HAProxy:\n%s", log.String())
+		}
 	})
 	s.proxy, s.admin = "http://"+ports[0], "http://"+ports[1]
 }
