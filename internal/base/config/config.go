@@ -6,6 +6,11 @@
 // an error that names it, in the file as in the environment. The doc tag of a field is its
 // documentation; there is no other. All nodes of a cluster must agree on a key unless its
 // field has the tag scope:"node"; the tag secret:"true" marks what must not be shown.
+//
+// A struct is a section, whose name its keys begin with. An embedded struct and one with the
+// tag yaml:",inline" is part of the section around it: so the packages that the keys are for
+// each declare their own. The tag was:"name" of a section or a key says what it was called
+// before; that name still works, in a file as in the environment.
 package config
 
 import (
@@ -15,9 +20,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
+	"iter"
 	"reflect"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -40,7 +44,14 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 	}
 	fields := map[string]reflect.Value{}
-	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ reflect.StructTag) { fields[Variable(key)] = v })
+	var names []string
+	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ reflect.StructTag) {
+		fields[Variable(key)] = v
+		names = append(names, Variable(key))
+	})
+	for was, key := range formerNames(reflect.TypeOf(dst).Elem()) {
+		fields[Variable(was)] = fields[Variable(key)]
+	}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, envPrefix) || contains(ignore, name) {
@@ -48,7 +59,6 @@ func Load(dst any, file string, environ []string, ignore ...string) error {
 		}
 		v, ok := fields[name]
 		if !ok {
-			names := slices.Collect(maps.Keys(fields))
 			return Invalid.Field(name, "the environment variable %s is no key of the configuration%s", name, Suggest(name, names))
 		}
 		if err := set(v, value); err != nil {
@@ -75,15 +85,64 @@ func Variable(key string) string {
 func walk(v reflect.Value, prefix string, visit func(key string, v reflect.Value, tag reflect.StructTag)) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if name == "" || name == "-" {
-			continue
-		}
-		if f.Type.Kind() == reflect.Struct {
+		name, inline, ok := keyOf(f)
+		switch {
+		case !ok:
+		case inline:
+			walk(v.Field(i), prefix, visit)
+		case f.Type.Kind() == reflect.Struct:
 			walk(v.Field(i), prefix+name+".", visit)
-			continue
+		default:
+			visit(prefix+name, v.Field(i), f.Tag)
 		}
-		visit(prefix+name, v.Field(i), f.Tag)
+	}
+}
+
+// keyOf returns the name of a field's key or section; inline fields have none. ok is false for a field that is no key.
+func keyOf(f reflect.StructField) (name string, inline, ok bool) {
+	name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	inline = option == "inline" || f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct
+	return name, inline, inline || name != "" && name != "-"
+}
+
+// formerNames maps what keys were called before to what they are called.
+func formerNames(t reflect.Type) map[string]string {
+	out := map[string]string{}
+	var look func(t reflect.Type, was, prefix string)
+	look = func(t reflect.Type, was, prefix string) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, inline, ok := keyOf(f)
+			if !ok {
+				continue
+			}
+			if inline {
+				look(f.Type, was, prefix)
+				continue
+			}
+			before := name
+			if former := f.Tag.Get("was"); former != "" {
+				before = former
+			}
+			if f.Type.Kind() == reflect.Struct {
+				look(f.Type, was+before+".", prefix+name+".")
+			} else if was+before != prefix+name {
+				out[was+before] = prefix + name
+			}
+		}
+	}
+	look(t, "", "")
+	return out
+}
+
+// List walks a list that is written with commas; spaces around an entry and empty entries do not count.
+func List(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for e := range strings.SplitSeq(s, ",") {
+			if e = strings.TrimSpace(e); e != "" && !yield(e) {
+				return
+			}
+		}
 	}
 }
 

@@ -33,12 +33,19 @@ func loadFile(dst any, file string) error {
 	f := fileReader{file: file, fields: map[string]reflect.Value{}, sections: map[string]bool{}, seen: map[string]int{}}
 	walk(reflect.ValueOf(dst).Elem(), "", func(key string, v reflect.Value, _ reflect.StructTag) {
 		f.fields[key] = v
+		f.names = append(f.names, key)
+	})
+	f.former = formerNames(reflect.TypeOf(dst).Elem())
+	for was, key := range f.former {
+		f.fields[was] = f.fields[key]
+	}
+	for key := range f.fields {
 		for i := range key {
 			if key[i] == '.' {
 				f.sections[key[:i]] = true
 			}
 		}
-	})
+	}
 	if len(doc.Docs) > 1 {
 		return Invalid.New("%s holds %d documents: a configuration is one", file, len(doc.Docs))
 	}
@@ -51,7 +58,9 @@ func loadFile(dst any, file string) error {
 // fileReader sets the fields of a configuration from a parsed file.
 type fileReader struct {
 	file     string
-	fields   map[string]reflect.Value // by key
+	fields   map[string]reflect.Value // by key, and by what the key was called before
+	names    []string                 // of keys
+	former   map[string]string        // what a key was called before → the key
 	sections map[string]bool          // what stands before a dot of a key
 	seen     map[string]int           // key → its line
 }
@@ -84,13 +93,21 @@ func (f *fileReader) section(prefix string, n ast.Node) error {
 
 func (f *fileReader) pair(key string, p *ast.MappingValueNode) error {
 	line := p.Key.GetToken().Position.Line
-	if before := f.seen[key]; before != 0 {
-		return f.wrong(p.Key, "%s stands in line %d already", key, before)
-	}
-	f.seen[key] = line
 	if f.sections[key] {
+		if before := f.seen[key]; before != 0 {
+			return f.wrong(p.Key, "%s stands in line %d already", key, before)
+		}
+		f.seen[key] = line
 		return f.section(key+".", p.Value)
 	}
+	present := key
+	if now, ok := f.former[key]; ok {
+		present = now
+	}
+	if before := f.seen[present]; before != 0 {
+		return f.wrong(p.Key, "%s stands in line %d already", present, before)
+	}
+	f.seen[present] = line
 	v, ok := f.fields[key]
 	if !ok {
 		return f.wrong(p.Key, "unknown key %q%s", key, f.meant(key))
@@ -118,11 +135,7 @@ func (f *fileReader) set(p *ast.MappingValueNode, key string, v reflect.Value, v
 
 // meant suggests the key that an unknown one was meant to be.
 func (f *fileReader) meant(key string) string {
-	names := make([]string, 0, len(f.fields))
-	for name := range f.fields {
-		names = append(names, name)
-	}
-	return Suggest(key, names)
+	return Suggest(key, f.names)
 }
 
 // Suggest returns "; did you mean …?" with the name that is nearest to an unknown one, or "" where none is near. A
